@@ -1,0 +1,14 @@
+//! The data plane of Sluice: it reads a volume, finds what changed, and drives the repository.
+//!
+//! ```text
+//! source -> changes -> chunk -> seal -> pack -> store
+//! ```
+//!
+//! Modules in reading order; each uses only those above it.
+
+pub mod buffer;
+pub mod source;
+pub mod target;
+pub mod changes;
+pub mod throttle;
+pub mod progress;
