@@ -2,6 +2,35 @@
 //!
 //! Modules in reading order; each uses only those above it.
 
-pub mod id;
+mod clock;
 mod random;
+mod process;
+pub mod format;
+pub mod id;
+pub mod layout;
 pub mod store;
+mod key;
+mod record;
+mod reference;
+mod seal;
+mod error;
+mod pack;
+pub mod map;
+mod superblock;
+mod point;
+mod repository;
+pub mod fetch;
+mod points;
+pub mod session;
+
+pub use crate::{
+    error::RepositoryError,
+    key::{KEY_FILE_PREFIX, Keyring, Secret, SecretError, SlotHeader, SlotKind},
+    pack::{PackBuffer, PackBuffers, SealedPack, Slot},
+    point::{ChangeMethod, Manifest, Point, Register, RegisterKind, SourceFacts, Stats},
+    points::{Points, Selector, newest_good},
+    reference::{Codec, Reference},
+    repository::{CreateOptions, KeySlot, Repository, VERSION, read_superblock},
+    seal::{Compression, OpenError, Opener, Pressure},
+    superblock::{Operation, StoreFacts, Superblock},
+};

@@ -1,0 +1,146 @@
+//! What goes wrong in a repository: one variant for each thing that a caller or a user can do something about.
+
+use crate::{seal::OpenError, store::StoreError};
+
+/// An operation on a repository that did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepositoryError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nothing, or something else, is there.
+    #[error("{location} is not a Sluice repository: run `sluice init` there first, or check the address")]
+    NotARepository {
+        /// Where.
+        location: String,
+    },
+    /// `init` where something is already.
+    #[error("{location} already holds a repository")]
+    AlreadyARepository {
+        /// Where.
+        location: String,
+    },
+    /// No slot opens with the secret.
+    #[error("wrong {secret}: none of the {slots} key slots of {location} opens with it")]
+    WrongSecret {
+        /// `key file` or `passphrase`.
+        secret: &'static str,
+        /// Slots tried.
+        slots: usize,
+        /// Where.
+        location: String,
+    },
+    /// The repository, or a feature that it needs for this, is of a newer version.
+    #[error("{what} needs a newer version of Sluice than this one ({version})")]
+    Newer {
+        /// What.
+        what: String,
+        /// This version.
+        version: &'static str,
+    },
+    /// The store does not enforce write-once.
+    #[error(
+        "{location} does not enforce write-once objects, so two writers could destroy each other's points: use another \
+         store, or say `--accept-no-write-once` and never run two writers at a time"
+    )]
+    NoWriteOnce {
+        /// Where.
+        location: String,
+    },
+    /// An object is damaged, missing or not what it should be.
+    #[error("`{object}` is damaged: {what}; run `sluice verify` to see which points are affected")]
+    Damaged {
+        /// Name of the object.
+        object: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// No point has this name.
+    #[error("no recovery point `{name}`{hint}: `sluice points` lists them")]
+    NoPoint {
+        /// As the user wrote it.
+        name: String,
+        /// What may help.
+        hint: String,
+    },
+    /// Several points begin with this.
+    #[error("`{name}` is the beginning of {count} recovery points: write more of it")]
+    AmbiguousPoint {
+        /// As the user wrote it.
+        name: String,
+        /// How many.
+        count: usize,
+    },
+    /// Another writer is at work on the series.
+    #[error(
+        "another writer ({writer}) is backing up `{series}`; wait for it, or say `--force` to stop it from committing"
+    )]
+    Busy {
+        /// The series.
+        series: String,
+        /// Host and session of the other one.
+        writer: String,
+    },
+    /// Somebody else decided that this session may not commit.
+    #[error("another writer has taken over `{series}`: nothing was committed; run the backup again")]
+    Fenced {
+        /// The series.
+        series: String,
+    },
+    /// Forgetting the newest good point of a series.
+    #[error("{point} is the newest good recovery point of `{series}`: say `--force` to forget it all the same")]
+    NewestPoint {
+        /// The point.
+        point: String,
+        /// The series.
+        series: String,
+    },
+    /// Removing what must stay.
+    #[error("key slot {slot} is the last one: without it nobody could open the repository")]
+    LastSlot {
+        /// The slot.
+        slot: String,
+    },
+    /// No such slot.
+    #[error("no key slot begins with `{slot}`, or several do: `sluice key list` shows them")]
+    NoSlot {
+        /// As the user wrote it.
+        slot: String,
+    },
+    /// There are as many slots as there may be.
+    #[error("the repository has {0} key slots, as many as it may have: remove one first")]
+    TooManySlots(usize),
+    /// A chunk does not open.
+    #[error("chunk {chunk} in `{object}` is damaged: {source}; run `sluice verify` to see which points are affected")]
+    Chunk {
+        /// The chunk.
+        chunk: String,
+        /// The pack.
+        object: String,
+        /// Why.
+        source: OpenError,
+    },
+    /// A task of ours ended before its work did.
+    #[error("an internal task ended early")]
+    Internal,
+}
+
+impl RepositoryError {
+    /// Something that an authentic object says is wrong.
+    pub(crate) fn damaged(object: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::Damaged { object: object.into(), what: what.into() }
+    }
+
+    /// Whether stored bytes are to blame, and not the way to them.
+    pub fn is_damage(&self) -> bool {
+        use crate::store::ErrorKind;
+        match self {
+            Self::Damaged { .. } | Self::Chunk { .. } => true,
+            Self::Store(error) => {
+                matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Short | ErrorKind::TooLarge)
+            }
+            _ => false,
+        }
+    }
+}

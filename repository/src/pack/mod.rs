@@ -1,0 +1,20 @@
+//! Packs: many sealed chunks in one object, and a table of what is where.
+//!
+//! ```text
+//! header 48 | sealed chunk 0 | ... | sealed chunk n-1 | slot table (a sealed record) | trailer 32
+//! ```
+
+mod builder;
+mod frame;
+mod table;
+
+pub use self::{
+    builder::{PackBuffer, PackBuffers, SealedPack},
+    frame::{HEADER_BYTES, TRAILER_BYTES},
+    table::Slot,
+};
+pub(crate) use self::{
+    builder::PackBuilder,
+    frame::{Trailer, decode_trailer, encode_header},
+    table::{decode_table, open_table},
+};

@@ -1,0 +1,229 @@
+//! Points of a repository: list, find, forget.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, stream};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    clock,
+    error::RepositoryError,
+    format::RECORD_BYTES_MAX,
+    id::SessionId,
+    layout,
+    point::{Manifest, Point, Register, RegisterKind},
+    record::RecordKind,
+    repository::Repository,
+    store::{ErrorKind, list_all},
+    superblock::Operation,
+};
+
+type Result<T> = std::result::Result<T, RepositoryError>;
+
+/// Registers that are read at the same time.
+const REQUESTS: usize = 32;
+
+/// What a listing found.
+#[derive(Debug, Default)]
+pub struct Points {
+    /// Points that were not forgotten, oldest first.
+    pub points: Vec<Point>,
+    /// Registers that cannot be read, and why. Other points are whole all the same.
+    pub damaged: Vec<(String, RepositoryError)>,
+}
+
+/// Which point is meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// How the user wrote it; shown when nothing is found.
+    pub name: String,
+    /// The beginning of its id.
+    pub id_prefix: Option<String>,
+    /// Its series.
+    pub series: Option<String>,
+    /// The newest that was finished by then, in milliseconds since 1970.
+    pub as_of_ms: Option<u64>,
+}
+
+/// A delete marker.
+#[derive(Debug, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct DeleteMarker {
+    #[n(0)]
+    at_ms: u64,
+    #[n(1)]
+    reason: String,
+}
+
+impl Points {
+    /// Finds the point that is meant: the only one with this id, or the newest good one of what is left.
+    ///
+    /// # Errors
+    /// When there is none, or an id fits several.
+    pub fn find(&self, selector: &Selector) -> Result<&Point> {
+        let fits = |point: &&Point| {
+            selector.series.as_ref().is_none_or(|series| point.manifest.series == *series)
+                && selector.as_of_ms.is_none_or(|time| point.manifest.finished_ms <= time)
+                && selector.id_prefix.as_ref().is_none_or(|prefix| point.id.to_string().starts_with(prefix))
+        };
+        let fitting: Vec<&Point> = self.points.iter().filter(fits).collect();
+        let name = selector.name.clone();
+        if selector.id_prefix.is_some() {
+            return match fitting[..] {
+                [point] => Ok(point),
+                [] => Err(RepositoryError::NoPoint { name, hint: String::new() }),
+                _ => Err(RepositoryError::AmbiguousPoint { name, count: fitting.len() }),
+            };
+        }
+        let good = fitting.iter().rev().find(|point| !point.bad);
+        good.copied().ok_or_else(|| RepositoryError::NoPoint {
+            name,
+            hint: match fitting.last() {
+                Some(point) => format!(" that is good ({} failed a verify: name it by its id)", point.id.short()),
+                None => String::new(),
+            },
+        })
+    }
+}
+
+impl Repository {
+    /// Lists all points that were not forgotten.
+    ///
+    /// # Errors
+    /// When the store fails. Damaged registers are no error: they are named in the result.
+    pub async fn points(&self) -> Result<Points> {
+        let forgotten = self.marked(&layout::delete_markers(), layout::parse_delete_marker).await?;
+        let bad = self.marked(&layout::bad_points(), layout::parse_bad_point).await?;
+        let names = list_all(&**self.store(), &layout::registers()).await?;
+        let ids = names.iter().filter_map(|entry| layout::parse_register(&entry.name));
+        let wanted: Vec<SessionId> = ids.filter(|id| !forgotten.contains(id)).collect();
+        let mut read = stream::iter(wanted)
+            .map(|id| async move { (id, self.register(id).await) })
+            .buffered(REQUESTS);
+        let mut found = Points::default();
+        while let Some((id, register)) = read.next().await {
+            match register {
+                Ok(Some(Register { kind: RegisterKind::Backup, manifest: Some(manifest), .. })) => {
+                    found.points.push(Point { id, manifest, bad: bad.contains(&id), sibling: false });
+                }
+                Ok(_) => {}
+                Err(error) if error.is_damage() => found.damaged.push((layout::register(id), error)),
+                Err(error) => return Err(error),
+            }
+        }
+        found.points.sort_by_key(|point| (point.manifest.finished_ms, point.id));
+        mark_siblings(&mut found.points);
+        Ok(found)
+    }
+
+    /// The newest good point of a series, by the advisory index if it has an answer, else by listing everything.
+    pub(crate) async fn newest(&self, series: &str) -> Result<Option<Point>> {
+        let hash = self.keys().series_hash(series);
+        let page = self.store().list(&layout::series_points(&hash), None).await?;
+        for entry in page.entries {
+            let Some(id) = layout::parse_series_point(&hash, &entry.name) else { continue };
+            if let Some(point) = self.live_point(id).await?
+                && point.manifest.series == series
+            {
+                return Ok(Some(point));
+            }
+        }
+        let points = self.points().await?.points;
+        Ok(points.into_iter().rev().find(|point| point.manifest.series == series && !point.bad))
+    }
+
+    /// The point with this id, if it is there, good and not forgotten.
+    pub(crate) async fn live_point(&self, id: SessionId) -> Result<Option<Point>> {
+        let manifest = match self.register(id).await {
+            Ok(Some(Register { kind: RegisterKind::Backup, manifest: Some(manifest), .. })) => manifest,
+            Ok(_) => return Ok(None),
+            Err(error) if error.is_damage() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let gone = self.exists(&layout::delete_marker(id)).await?;
+        let bad = self.exists(&layout::bad_point(id)).await?;
+        Ok((!gone && !bad).then_some(Point { id, manifest, bad, sibling: false }))
+    }
+
+    /// What the register of a session holds, if it was written.
+    pub(crate) async fn register(&self, id: SessionId) -> Result<Option<Register>> {
+        Ok(self.register_digest(id).await?.map(|(register, _)| register))
+    }
+
+    /// The same, with the keyed hash of its plaintext.
+    pub(crate) async fn register_digest(&self, id: SessionId) -> Result<Option<(Register, [u8; 32])>> {
+        let name = layout::register(id);
+        let sealed = match self.store().get(&name, RECORD_BYTES_MAX).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let (register, plain) = self.open_record(&name, RecordKind::Manifest, &sealed)?;
+        Ok(Some((register, self.digest(&plain))))
+    }
+
+    pub(crate) fn digest(&self, plain: &[u8]) -> [u8; 32] {
+        self.keys().manifest().derive("digest", b"").hash(plain)
+    }
+
+    /// Marks points as no longer wanted. Their space comes back with prune.
+    ///
+    /// # Errors
+    /// For the newest good point of a series, unless `force`; nothing was marked then.
+    pub async fn forget(&self, ids: &[SessionId], reason: &str, force: bool) -> Result<()> {
+        self.require(Operation::Write).await?;
+        if !force {
+            let points = self.points().await?.points;
+            if let Some(point) = newest_good(&points).find(|point| ids.contains(&point.id)) {
+                let (point, series) = (point.id.short(), point.manifest.series.clone());
+                return Err(RepositoryError::NewestPoint { point, series });
+            }
+        }
+        for id in ids {
+            let marker = DeleteMarker { at_ms: clock::now_ms(), reason: reason.to_owned() };
+            match self.put_record(&layout::delete_marker(*id), RecordKind::DeleteMarker, &marker).await {
+                // Forgotten already.
+                Err(error) if error.kind() == ErrorKind::Exists => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Names under `prefix`, as the session ids they stand for.
+    async fn marked(
+        &self,
+        prefix: &str,
+        parse: impl Fn(&str) -> Option<SessionId>,
+    ) -> Result<std::collections::BTreeSet<SessionId>> {
+        let entries = list_all(&**self.store(), prefix).await?;
+        Ok(entries.iter().filter_map(|entry| parse(&entry.name)).collect())
+    }
+
+    async fn exists(&self, name: &str) -> Result<bool> {
+        match self.store().get(name, RECORD_BYTES_MAX).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The newest good point of each series.
+pub fn newest_good(points: &[Point]) -> impl Iterator<Item = &Point> {
+    let mut newest: BTreeMap<&str, &Point> = BTreeMap::new();
+    for point in points.iter().filter(|point| !point.bad) {
+        newest.insert(&point.manifest.series, point);
+    }
+    newest.into_values()
+}
+
+fn mark_siblings(points: &mut [Point]) {
+    let mut children: BTreeMap<(String, Option<SessionId>), usize> = BTreeMap::new();
+    let key = |manifest: &Manifest| (manifest.series.clone(), manifest.parent);
+    for point in &*points {
+        *children.entry(key(&point.manifest)).or_default() += 1;
+    }
+    for point in points {
+        point.sibling = point.manifest.parent.is_some() && children[&key(&point.manifest)] > 1;
+    }
+}

@@ -1,0 +1,346 @@
+//! One run of one writer: it says what it is about to do, uploads packs, and commits by writing its register.
+//!
+//! The order of steps is the safety argument (`FORMAT.md`, "Sessions"): the intent is written before anything is
+//! referred to, and the register is written last, once. Until then nothing is visible, so a crash at any moment leaves
+//! every older point as it was.
+
+mod adopt;
+mod begin;
+mod records;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Mutex, task::JoinSet};
+
+pub use self::{
+    adopt::Adopted,
+    begin::SessionRequest,
+    records::Checkpoint,
+};
+use self::records::Heartbeat;
+use crate::{
+    clock,
+    error::RepositoryError,
+    id::{Nonce, PackId, SessionId},
+    layout::{self, PackKind},
+    map::{Page, PageSink},
+    pack::{PackBuffer, PackBuffers, PackBuilder, SealedPack},
+    point::{Manifest, Point, Register, RegisterKind, Stats},
+    record::RecordKind,
+    reference::Reference,
+    repository::{Repository, VERSION},
+    seal::{Compression, Compressor, Pressure},
+    store::{ErrorKind, StoreError},
+};
+
+type Result<T> = std::result::Result<T, RepositoryError>;
+
+/// A writer that is silent for longer may be taken over by one on another host, so signs of life come at less than half
+/// of that.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(240);
+
+/// A session that has begun.
+#[derive(Debug)]
+pub struct Session {
+    repository: Repository,
+    id: SessionId,
+    request: SessionRequest,
+    parent: Option<Parent>,
+    adopted: Adopted,
+    started_ms: u64,
+    next_data_pack: Arc<AtomicU32>,
+    next_page_pack: Arc<AtomicU32>,
+    next_checkpoint: AtomicU32,
+    uploaded_bytes: AtomicU64,
+    uploaded_packs: AtomicU64,
+    /// Heartbeats; ends with the session.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// The point that a session is based on, with the digest of its register.
+#[derive(Clone, Debug)]
+struct Parent {
+    point: Point,
+    digest: [u8; 32],
+}
+
+impl Session {
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// When another writer is at work on the series, or the repository does not allow writing.
+    pub async fn begin(repository: &Repository, request: SessionRequest) -> Result<Self> {
+        begin::begin(repository, request).await
+    }
+
+    /// Its id: the name of the point that it will commit.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The repository it writes to.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// The point that it is based on.
+    pub fn parent(&self) -> Option<&Point> {
+        self.parent.as_ref().map(|parent| &parent.point)
+    }
+
+    /// What it took over from writers that ended before they committed.
+    pub fn adopted(&self) -> &Adopted {
+        &self.adopted
+    }
+
+    /// Bytes of objects uploaded so far.
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.uploaded_bytes.load(Relaxed)
+    }
+
+    /// Starts a writer of data packs; each thread has its own.
+    pub fn data_writer(&self, compression: Compression) -> DataWriter {
+        DataWriter {
+            repository: self.repository.clone(),
+            packs: PackIds { session: self.id, next: Arc::clone(&self.next_data_pack) },
+            open: None,
+            compressor: Compressor::new(),
+            compression,
+        }
+    }
+
+    /// Starts the writer of metadata packs.
+    pub fn page_writer(&self) -> PageWriter {
+        PageWriter {
+            repository: self.repository.clone(),
+            packs: PackIds { session: self.id, next: Arc::clone(&self.next_page_pack) },
+            buffers: PackBuffers::new(PAGE_PACKS, PAGE_PACK_BYTES),
+            open: None,
+            compressor: Compressor::new(),
+        }
+    }
+
+    /// Uploads a pack, then the copy of its slot table.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn upload(&self, pack: SealedPack) -> Result<u64> {
+        let bytes = pack.bytes() + pack.table.len() as u64;
+        self.repository.store().put_new(&layout::pack(pack.kind, pack.id), pack.body).await?;
+        self.repository.store().put_new(&layout::slot_table(pack.id), pack.table).await?;
+        self.uploaded_bytes.fetch_add(bytes, Relaxed);
+        self.uploaded_packs.fetch_add(1, Relaxed);
+        Ok(bytes)
+    }
+
+    /// Records how far the session has come, so that the next one can go on from here.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let name = layout::checkpoint(self.id, self.next_checkpoint.fetch_add(1, Relaxed));
+        Ok(self.repository.put_record(&name, RecordKind::Checkpoint, checkpoint).await?)
+    }
+
+    /// Commits: from here on the point exists. All packs must have been uploaded.
+    ///
+    /// # Errors
+    /// [`RepositoryError::Fenced`] when another writer took over; nothing is visible then.
+    pub async fn commit(self, mut manifest: Manifest) -> Result<Point> {
+        manifest.series.clone_from(&self.request.series);
+        manifest.parent = self.parent.as_ref().map(|parent| parent.point.id);
+        manifest.parent_digest = self.parent.as_ref().map(|parent| parent.digest);
+        manifest.started_ms = self.started_ms;
+        manifest.finished_ms = clock::now_ms();
+        manifest.run.clone_from(&self.request.run);
+        (manifest.attempt, manifest.fence) = (self.request.attempt, self.request.fence);
+        VERSION.clone_into(&mut manifest.tool);
+        manifest.stats = Stats {
+            uploaded_bytes: self.uploaded_bytes(),
+            packs: self.uploaded_packs.load(Relaxed),
+            ..manifest.stats
+        };
+        self.write_register(&manifest).await?;
+        let point = Point { id: self.id, manifest, bad: false, sibling: false };
+        index_point(&self.repository, &point).await;
+        self.clean_up().await;
+        Ok(point)
+    }
+
+    /// Ends without a point and says so, so that nobody waits for this session. What was uploaded stays for the next
+    /// one to take over.
+    pub async fn abandon(self) {
+        self.tasks.lock().await.shutdown().await;
+    }
+
+    async fn write_register(&self, manifest: &Manifest) -> Result<()> {
+        let nonce = Nonce::draw();
+        let manifest = Some(manifest.clone());
+        let register = Register { kind: RegisterKind::Backup, nonce, manifest, by: None };
+        let name = layout::register(self.id);
+        match self.repository.put_record(&name, RecordKind::Manifest, &register).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Exists => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Whoever's bytes are read back won, whatever the store said.
+        match self.repository.register(self.id).await? {
+            Some(found) if found.nonce == nonce => Ok(()),
+            _ => Err(RepositoryError::Fenced { series: self.request.series.clone() }),
+        }
+    }
+
+    /// Removes what only mattered while the session, and those it took over, had not ended.
+    async fn clean_up(self) {
+        self.tasks.lock().await.shutdown().await;
+        for session in self.adopted.sessions().iter().copied().chain([self.id]) {
+            remove_session_objects(&self.repository, session).await;
+        }
+    }
+}
+
+/// Removes a session's heartbeats and checkpoints, and last its intent.
+pub(crate) async fn remove_session_objects(repository: &Repository, session: SessionId) {
+    let intent = layout::intent(session);
+    match crate::store::list_all(&**repository.store(), &format!("{intent}.")).await {
+        Ok(entries) => {
+            for entry in entries {
+                repository.delete_quietly(&entry.name).await;
+            }
+            repository.delete_quietly(&intent).await;
+        }
+        Err(error) => tracing::debug!(%session, %error, "left for prune"),
+    }
+}
+
+/// Adds a point to the advisory index of its series.
+pub(crate) async fn index_point(repository: &Repository, point: &Point) {
+    let hash = repository.keys().series_hash(&point.manifest.series);
+    let name = layout::series_point(&hash, point.manifest.finished_ms, point.id);
+    match repository.put_record(&name, RecordKind::SeriesPoint, &point.id).await {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::Exists => {}
+        // The point exists; finding it as the newest takes one listing more.
+        Err(error) => tracing::warn!(point = %point.id, %error, "the index of points was not updated"),
+    }
+}
+
+/// Writes a heartbeat every few minutes.
+pub(crate) async fn beat(repository: Repository, session: SessionId) {
+    for number in 0.. {
+        tokio::time::sleep(HEARTBEAT_EVERY).await;
+        let name = layout::heartbeat(session, number);
+        let heartbeat = Heartbeat { at_ms: clock::now_ms() };
+        let result: std::result::Result<(), StoreError> =
+            repository.put_record(&name, RecordKind::Heartbeat, &heartbeat).await;
+        if let Err(error) = result {
+            tracing::warn!(%session, %error, "a sign of life was not written");
+        }
+    }
+}
+
+/// Hands out the session's numbers for packs of one kind, each once: even ones for data, odd ones for pages.
+#[derive(Clone, Debug)]
+struct PackIds {
+    session: SessionId,
+    next: Arc<AtomicU32>,
+}
+
+impl PackIds {
+    fn draw(&self) -> PackId {
+        PackId::new(self.session, self.next.fetch_add(2, Relaxed))
+    }
+}
+
+/// Seals chunks into data packs, on one thread.
+#[derive(Debug)]
+pub struct DataWriter {
+    repository: Repository,
+    packs: PackIds,
+    open: Option<PackBuilder>,
+    compressor: Compressor,
+    compression: Compression,
+}
+
+impl DataWriter {
+    /// Whether [`add`](Self::add) needs a buffer for a chunk of this length.
+    pub fn needs_buffer(&self, plain_bytes: usize) -> bool {
+        self.open.as_ref().is_none_or(|open| !open.fits(plain_bytes))
+    }
+
+    /// Closes the pack being filled, if any, and starts another in `buffer`.
+    pub fn start_pack(&mut self, buffer: PackBuffer) -> Option<SealedPack> {
+        let closed = self.close();
+        let id = self.packs.draw();
+        self.open = Some(PackBuilder::new(PackKind::Data, id, self.repository.keys(), buffer));
+        closed
+    }
+
+    /// Seals a chunk into the open pack, which must have room for it.
+    pub fn add(&mut self, id: crate::id::ChunkId, plain: &[u8], pressure: Pressure) -> Reference {
+        let open = self.open.as_mut().expect("`needs_buffer` says when a pack has to be started");
+        open.append(id, plain, &mut self.compressor, self.compression, pressure)
+    }
+
+    /// Closes the pack being filled, if it holds anything.
+    pub fn close(&mut self) -> Option<SealedPack> {
+        let open = self.open.take().filter(|open| !open.is_empty())?;
+        Some(open.finish(self.repository.keys(), self.repository.id()))
+    }
+}
+
+/// Buffers for metadata packs: one is filled while the other is uploaded.
+const PAGE_PACKS: usize = 2;
+/// Bytes of a metadata pack.
+const PAGE_PACK_BYTES: usize = 2 << 20;
+
+/// Seals pages into metadata packs.
+#[derive(Debug)]
+pub struct PageWriter {
+    repository: Repository,
+    packs: PackIds,
+    buffers: PackBuffers,
+    open: Option<PackBuilder>,
+    compressor: Compressor,
+}
+
+impl PageWriter {
+    /// Makes room for the pages of one leaf and all levels above it; call it before giving a leaf to the map builder,
+    /// and upload what it returns.
+    pub async fn make_room(&mut self) -> Option<SealedPack> {
+        let page = usize::from(crate::map::LEVEL_MAX) + 1;
+        let needed = page * (crate::map::PAGE_BYTES_MAX + 64 + crate::format::TAG_BYTES);
+        if self.open.as_ref().is_some_and(|open| open.fits(needed)) {
+            return None;
+        }
+        let closed = self.close();
+        let buffer = self.buffers.take().await;
+        let id = self.packs.draw();
+        self.open = Some(PackBuilder::new(PackKind::Meta, id, self.repository.keys(), buffer));
+        closed
+    }
+
+    /// Closes the pack being filled, if it holds anything.
+    pub fn close(&mut self) -> Option<SealedPack> {
+        let open = self.open.take().filter(|open| !open.is_empty())?;
+        Some(open.finish(self.repository.keys(), self.repository.id()))
+    }
+}
+
+impl PageSink for PageWriter {
+    type Error = std::convert::Infallible;
+
+    fn store(&mut self, page: &Page) -> std::result::Result<Reference, Self::Error> {
+        let plain = page.encode();
+        let id = self.repository.keys().page_id(&plain);
+        let open = self.open.as_mut().expect("`make_room` is called before pages are stored");
+        let compression = Compression::Auto;
+        Ok(open.append(id, &plain, &mut self.compressor, compression, Pressure::None))
+    }
+}
