@@ -1,0 +1,5 @@
+//! What differs from an earlier state of a volume.
+
+mod extents;
+
+pub use self::extents::{EXTENT_LINES_MAX, Extents, ExtentsError};
