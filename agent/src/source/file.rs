@@ -7,6 +7,7 @@ use std::{
     ops::Range,
     os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use nix::{
@@ -15,7 +16,10 @@ use nix::{
     unistd::{Whence, lseek},
 };
 
-use super::{DIRECT_ALIGN, SourceError, Volume, VolumeFacts};
+use super::{
+    DIRECT_ALIGN, SourceError, Volume, VolumeFacts,
+    usage::{self, Usage},
+};
 use crate::buffer::Buffer;
 
 /// The same alignment for offsets.
@@ -50,7 +54,10 @@ pub struct FileSource {
     opened: Metadata,
     bytes: u64,
     direct: bool,
-    live: bool,
+    /// Others may write to it.
+    allow_live: bool,
+    /// Somebody did, or could.
+    live: AtomicBool,
     notes: Vec<String>,
 }
 
@@ -58,7 +65,8 @@ impl FileSource {
     /// Opens a source for reading only.
     ///
     /// # Errors
-    /// When it is neither a block device nor a regular file, or cannot be opened.
+    /// When it is neither a block device nor a regular file, cannot be opened, or when somebody may write to it and
+    /// `live` does not allow that.
     pub fn open(path: impl AsRef<Path>, options: OpenSource) -> Result<Self, SourceError> {
         let path = path.as_ref().to_path_buf();
         let failed = |source| SourceError::Open {
@@ -75,20 +83,42 @@ impl FileSource {
         if bytes == 0 && opened.file_type().is_block_device() {
             return Err(failed(Errno::ENOMEDIUM.into()));
         }
-        Ok(Self {
+        let source = Self {
             path,
             file,
             opened,
             bytes,
             direct,
-            live: false,
+            allow_live: options.live,
+            live: AtomicBool::new(false),
             notes,
+        };
+        let unknown = source.check_usage()?;
+        Ok(Self {
+            notes: source.notes.iter().cloned().chain(unknown).collect(),
+            ..source
         })
     }
 
     /// What a user should know about how this source is read, a sentence each.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Looks for others who may write; what cannot be found out is a note.
+    fn check_usage(&self) -> Result<Option<String>, SourceError> {
+        match usage::of(&self.path, &self.file, &self.opened) {
+            Usage::Unused => Ok(None),
+            Usage::Unknown(note) => Ok(Some(note)),
+            Usage::Written(_) if self.allow_live => {
+                self.live.store(true, Relaxed);
+                Ok(None)
+            }
+            Usage::Written(usage) => Err(SourceError::InUse {
+                path: self.path.clone(),
+                usage,
+            }),
+        }
     }
 
     /// Reads until `buffer` is full or the source ends; returns how much it read.
@@ -276,11 +306,15 @@ impl Volume for FileSource {
             return Err(self.shrank(bytes..self.bytes));
         }
         let written = |metadata: &Metadata| (metadata.mtime(), metadata.mtime_nsec());
+        // A device has no such time: only its size and its users tell something.
         let file = now.file_type().is_file();
-        if file && !self.live && (bytes != self.bytes || written(&now) != written(&self.opened)) {
-            return Err(SourceError::Modified { path: path() });
+        if file && (bytes != self.bytes || written(&now) != written(&self.opened)) {
+            if !self.allow_live {
+                return Err(SourceError::Modified { path: path() });
+            }
+            self.live.store(true, Relaxed);
         }
-        Ok(())
+        self.check_usage().map(drop)
     }
 
     fn facts(&self) -> VolumeFacts {
@@ -292,7 +326,7 @@ impl Volume for FileSource {
         VolumeFacts {
             path: self.path.display().to_string(),
             kind: kind.to_owned(),
-            live: self.live,
+            live: self.live.load(Relaxed),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What is read: a volume as bytes with holes.
 
-mod error;
+pub(crate) mod error;
 mod file;
+mod mounts;
+pub(crate) mod usage;
 
 #[cfg(test)]
 mod tests;

@@ -13,9 +13,8 @@ use crate::buffer::Buffer;
 
 const KIB: u64 = 1024;
 
-/// A folder on a disk: tmpfs, where `/tmp` may be, is tried as well.
 fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap()
+    tempfile::tempdir().unwrap()
 }
 
 /// Bytes that tell where they belong.
@@ -56,7 +55,8 @@ fn read_all(source: &FileSource, chunk: usize) -> Vec<u8> {
 
 #[test]
 fn every_size_is_read_whole_and_padded_with_zeros() {
-    for folder in [folder(), tempfile::tempdir().unwrap()] {
+    // A disk, and memory, which not every kernel reads directly.
+    for folder in [folder(), tempfile::tempdir_in("/dev/shm").unwrap()] {
         for bytes in [0, 1, 511, 4095, 4096, 4097, 65_536, 65_537, 200_000] {
             let mut expected = pattern(bytes);
             let path = image(&folder, &expected);
@@ -209,4 +209,45 @@ fn other_things_are_refused() {
     check(&pipe, "is a pipe");
     check(Path::new("/dev/null"), "is a character device");
     check(&folder.path().join("missing"), "no such file or device");
+}
+
+#[test]
+fn a_file_open_for_writing_is_refused_unless_live() {
+    let folder = folder();
+    let path = image(&folder, &pattern(10_000));
+    let writer = OpenOptions::new().write(true).open(&path).unwrap();
+    let error = FileSource::open(&path, OpenSource::default())
+        .unwrap_err()
+        .to_string();
+    let expected = format!("is open for writing by process {} (", std::process::id());
+    assert!(
+        error.contains(&expected) && error.contains("--live"),
+        "{error}"
+    );
+
+    let source = FileSource::open(
+        &path,
+        OpenSource {
+            live: true,
+            ..OpenSource::default()
+        },
+    )
+    .unwrap();
+    assert!(source.facts().live);
+    drop(writer);
+    let source = FileSource::open(
+        &path,
+        OpenSource {
+            live: true,
+            ..OpenSource::default()
+        },
+    )
+    .unwrap();
+    assert!(
+        !source.facts().live,
+        "nobody writes to it, so its point is as good as any"
+    );
+    let _writer = OpenOptions::new().write(true).open(&path).unwrap();
+    source.check().unwrap();
+    assert!(source.facts().live, "now somebody could");
 }
