@@ -6,6 +6,8 @@
 //!
 //! Modules in reading order; each uses only those above it.
 
+mod kernel;
+
 pub mod buffer;
 pub mod source;
 pub mod target;

@@ -1,7 +1,12 @@
 //! What is read: a volume as bytes with holes.
 
-mod error;
+pub(crate) mod error;
 mod file;
+mod mounts;
+pub(crate) mod usage;
+
+#[cfg(test)]
+mod tests;
 
 use std::{fmt::Debug, ops::Range};
 
@@ -31,6 +36,14 @@ pub trait Volume: Debug + Send + Sync {
     /// # Errors
     /// Names the range that could not be read, and whether the source shrank, vanished or failed.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError>;
+
+    /// Checks, after the last read, that what was read still is one state of one volume.
+    ///
+    /// # Errors
+    /// When it was removed, replaced, cut off, or (unless it is live) modified since it was opened.
+    fn check(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
 
     /// How this volume is written in a recovery point: path, kind, and whether it was live.
     fn facts(&self) -> VolumeFacts;

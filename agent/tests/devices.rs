@@ -1,0 +1,359 @@
+//! Sources and changes on real devices and file systems, which need root; without it each test says that it skips.
+//!
+//! One at a time, and apart from other tests: a program that is just being started shares this process's open files
+//! for a moment, which looks like another writer.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use agent::{
+    buffer::Buffer,
+    changes::fiemap,
+    source::{FileSource, OpenSource, Volume},
+};
+use tempfile::TempDir;
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A folder, for one test at a time.
+fn folder() -> (TempDir, MutexGuard<'static, ()>) {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    (tempfile::tempdir().expect("make a folder"), alone)
+}
+
+/// Bytes that tell where they belong.
+fn pattern(bytes: u64) -> Vec<u8> {
+    (0..bytes)
+        .map(|at| (at / 4096 * 31 + at % 251).to_le_bytes()[0])
+        .collect()
+}
+
+fn image(folder: &TempDir, bytes: &[u8]) -> PathBuf {
+    let path = folder.path().join("image");
+    fs::write(&path, bytes).expect("write an image");
+    path
+}
+
+fn open(path: &Path, direct: bool) -> FileSource {
+    FileSource::open(
+        path,
+        OpenSource {
+            direct,
+            ..OpenSource::default()
+        },
+    )
+    .expect("open a source")
+}
+
+/// Reads everything in chunks, as a backup does.
+fn read_all(source: &FileSource, chunk: usize) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut buffer = Buffer::new(chunk);
+    while (all.len() as u64) < source.bytes() {
+        buffer.fill(0xee);
+        source
+            .read_at(&mut buffer, all.len() as u64)
+            .expect("read a chunk");
+        all.extend_from_slice(&buffer);
+    }
+    all
+}
+
+#[test]
+fn a_file_behind_a_loop_device_is_refused_while_that_is_writable() {
+    let (folder, _alone) = folder();
+    let path = image(&folder, &pattern(1 << 20));
+    let Some(attached) = LoopDevice::attach(&path, &[]) else {
+        return;
+    };
+    let error = FileSource::open(&path, OpenSource::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(&format!("is attached to `{}`", attached.name)),
+        "{error}"
+    );
+    drop(attached);
+    let attached = LoopDevice::attach(&path, &["--read-only"]).unwrap();
+    FileSource::open(&path, OpenSource::default()).unwrap();
+    let source = FileSource::open(&attached.name, OpenSource::default()).unwrap();
+    assert!(read_all(&source, 65_536) == pattern(1 << 20));
+}
+
+#[test]
+fn devices_are_read_to_their_last_sector() {
+    let (folder, _alone) = folder();
+    // Sectors of 512 bytes: the end is not aligned to a block.
+    let expected = pattern(65_536 * 3 + 512);
+    let path = image(&folder, &expected);
+    let Some(attached) = LoopDevice::attach(&path, &[]) else {
+        return;
+    };
+    for direct in [false, true] {
+        let source = open(Path::new(&attached.name), direct);
+        assert_eq!(source.bytes(), expected.len() as u64);
+        assert_eq!(source.next_data(10).unwrap(), Some(10..source.bytes()));
+        let read = read_all(&source, 65_536);
+        assert!(
+            read[..expected.len()] == expected
+                && read[expected.len()..].iter().all(|&byte| byte == 0)
+        );
+        assert_eq!(source.facts().kind, "block-device");
+        source.check().unwrap();
+    }
+}
+
+#[test]
+fn a_mounted_device_is_refused_unless_live() {
+    let (folder, _alone) = folder();
+    let path = image(&folder, &[]);
+    OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(8 << 20)
+        .unwrap();
+    let Some(attached) = LoopDevice::attach(&path, &[]) else {
+        return;
+    };
+    assert!(run("mkfs.ext4", &["-q", &attached.name]));
+    let point = folder.path().join("mount point");
+    fs::create_dir(&point).unwrap();
+    let point = point.to_str().unwrap();
+    assert!(run("mount", &[&attached.name, point]));
+    let refused = FileSource::open(&attached.name, OpenSource::default());
+    let live = FileSource::open(
+        &attached.name,
+        OpenSource {
+            live: true,
+            ..OpenSource::default()
+        },
+    );
+    assert!(run("mount", &["-o", "remount,ro", point]));
+    let read_only = FileSource::open(&attached.name, OpenSource::default());
+    assert!(run("umount", &[point]));
+    let error = refused.unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("is mounted read-write at `{point}`")),
+        "{error}"
+    );
+    assert!(live.unwrap().facts().live);
+    assert!(!read_only.unwrap().facts().live);
+}
+
+#[test]
+fn a_device_open_for_writing_is_refused() {
+    let (folder, _alone) = folder();
+    let path = image(&folder, &pattern(1 << 20));
+    let Some(attached) = LoopDevice::attach(&path, &[]) else {
+        return;
+    };
+    let _writer = OpenOptions::new().write(true).open(&attached.name).unwrap();
+    let error = FileSource::open(&attached.name, OpenSource::default())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("is open for writing by process"), "{error}");
+}
+
+#[test]
+fn a_device_that_fails_names_the_failing_blocks() {
+    let (folder, _alone) = folder();
+    let path = image(&folder, &pattern(1 << 20));
+    let Some(attached) = LoopDevice::attach(&path, &[]) else {
+        return;
+    };
+    for direct in [false, true] {
+        fs::write(&path, pattern(1 << 20)).unwrap();
+        let source = open(Path::new(&attached.name), direct);
+        // The device keeps its size, but has nothing to read beyond this.
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len((1 << 20) - 40_960)
+            .unwrap();
+        let error = source
+            .read_at(&mut Buffer::new(1 << 17), (1 << 20) - (1 << 17))
+            .unwrap_err()
+            .to_string();
+        let range = format!("read bytes {} to {} of", (1 << 20) - 40_960, 1 << 20);
+        assert!(
+            error.contains(&range) && error.contains("check the disk"),
+            "direct {direct}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_device_that_is_detached_has_vanished() {
+    let (folder, _alone) = folder();
+    let path = image(&folder, &pattern(1 << 20));
+    let Some(attached) = LoopDevice::attach(&path, &[]) else {
+        return;
+    };
+    let error = FileSource::open(&attached.name, OpenSource::default()).map(|source| {
+        fs::write(&path, []).unwrap();
+        assert!(run("losetup", &["--set-capacity", &attached.name]));
+        source
+            .read_at(&mut Buffer::new(65_536), 65_536)
+            .unwrap_err()
+    });
+    let error = error.unwrap().to_string();
+    assert!(
+        error.contains("vanished while it was read, at bytes 65536 to 131072"),
+        "{error}"
+    );
+    let error = FileSource::open(&attached.name, OpenSource::default())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("holds nothing"), "{error}");
+}
+
+/// Goal: on real file systems nothing that differs is called unchanged, and what is shared is found.
+/// Method: reflink a file, write into one copy, compare with what was written.
+#[test]
+fn reflink_copies_tell_what_was_written() {
+    for (kind, options) in [("xfs", ["-q", "-f"]), ("btrfs", ["-q", "-f"])] {
+        let (folder, _alone) = folder();
+        let Some(mounted) = Mounted::new(folder.path(), kind, &options) else {
+            continue;
+        };
+        let (base, current) = (mounted.point.join("base"), mounted.point.join("current"));
+        let bytes: Vec<u8> = (0..16_u32 << 20)
+            .map(|at| (at / 7 % 251).to_le_bytes()[0])
+            .collect();
+        fs::write(&base, &bytes).unwrap();
+        let copied = Command::new("cp")
+            .arg("--reflink=always")
+            .args([&base, &current])
+            .status()
+            .unwrap();
+        assert!(copied.success(), "{kind}");
+        assert!(
+            fiemap::changed(&current, &base).unwrap().is_empty(),
+            "{kind}: nothing was written yet"
+        );
+
+        let file = File::options().write(true).open(&current).unwrap();
+        let written = [
+            (0, 4096),
+            (1 << 20, 100),
+            ((5 << 20) - 10, 20),
+            ((16 << 20) - 1, 1),
+            (17 << 20, 5),
+        ];
+        for (offset, length) in written {
+            file.write_all_at(&vec![0xff; length], offset).unwrap();
+        }
+        // Not flushed on purpose: asking must do that.
+        let found = fiemap::changed(&current, &base).unwrap();
+        for (offset, length) in written {
+            for byte in [offset, offset + length as u64 - 1] {
+                assert!(found.contains(byte), "{kind}: {byte} in {found:?}");
+            }
+        }
+        assert!(
+            found.bytes() <= 5 * 65_536 + (1 << 20) + 5,
+            "{kind}: {found:?}"
+        );
+        let (now, then) = (fs::read(&current).unwrap(), fs::read(&base).unwrap());
+        for range in found.complement().iter() {
+            let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+            assert!(now[range.clone()] == then[range], "{kind}");
+        }
+    }
+}
+
+/// A loop device over an image, detached when dropped.
+struct LoopDevice {
+    name: String,
+}
+
+impl LoopDevice {
+    /// `None` where this test may not make one.
+    fn attach(path: &Path, options: &[&str]) -> Option<Self> {
+        let output = Command::new("losetup")
+            .args(options)
+            .args(["--find", "--show"])
+            .arg(path)
+            .output();
+        match output {
+            Ok(output) if output.status.success() => Some(Self {
+                name: String::from_utf8(output.stdout)
+                    .expect("a path")
+                    .trim()
+                    .to_owned(),
+            }),
+            failed => {
+                skipped(&format!(
+                    "no loop device, this needs root and losetup: {failed:?}"
+                ));
+                None
+            }
+        }
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        assert!(run("losetup", &["--detach", &self.name]));
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// A fresh file system in a file, unmounted when dropped.
+struct Mounted {
+    point: PathBuf,
+}
+
+impl Mounted {
+    /// `None` where this machine cannot make one.
+    fn new(folder: &Path, kind: &str, options: &[&str]) -> Option<Self> {
+        let (image, point) = (folder.join("image"), folder.join("mounted"));
+        let file = File::create(&image).expect("make an image");
+        file.set_len(512 << 20).expect("size an image");
+        fs::create_dir(&point).expect("make a folder");
+        let run = |program: &str, arguments: &[&str], paths: &[&Path]| match Command::new(program)
+            .args(arguments)
+            .args(paths)
+            .output()
+        {
+            Ok(output) if output.status.success() => true,
+            failed => {
+                skipped(&format!(
+                    "{kind} cannot be made or mounted here: {program}: {failed:?}"
+                ));
+                false
+            }
+        };
+        let made = run(&format!("mkfs.{kind}"), options, &[&image]);
+        (made && run("mount", &["-o", "loop"], &[&image, &point])).then_some(Self { point })
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        assert!(
+            Command::new("umount")
+                .arg(&self.point)
+                .status()
+                .is_ok_and(|status| status.success())
+        );
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a test that cannot run says why")]
+fn skipped(why: &str) {
+    println!("skipped: {why}");
+}
