@@ -1,0 +1,50 @@
+//! Fuzzes every parser of stored or received bytes: no input may end in a panic, a hang or much memory.
+//!
+//! A target is a line in `TARGETS` and a folder of seeds. One program holds them all, so that it is
+//! linked once; `run.sh` names the one to run in `FUZZ_TARGET`, and asks for all with `list`.
+
+#![no_main]
+
+use std::{env, process, str, sync::OnceLock};
+
+use libfuzzer_sys::fuzz_target;
+use repository::id::{PackId, SessionId};
+
+/// One parser, given any bytes. It may check laws on what it accepted.
+type Target = fn(&[u8]);
+
+const TARGETS: &[(&str, Target)] = &[
+    ("hex-id", |bytes| text(bytes, round_trip::<SessionId>)),
+    ("pack-id", |bytes| text(bytes, round_trip::<PackId>)),
+];
+
+static CHOSEN: OnceLock<Target> = OnceLock::new();
+
+fuzz_target!(
+    init: {
+        let wanted = env::var("FUZZ_TARGET").unwrap_or_default();
+        let Some((_, target)) = TARGETS.iter().find(|(name, _)| *name == wanted) else {
+            TARGETS.iter().for_each(|(name, _)| println!("{name}"));
+            process::exit(i32::from(wanted != "list"));
+        };
+        CHOSEN.set(*target).expect("libFuzzer initializes once");
+    },
+    |bytes: &[u8]| {
+        CHOSEN.get().expect("it was chosen by init")(bytes);
+    }
+);
+
+/// For parsers of text.
+fn text(bytes: &[u8], target: fn(&str)) {
+    if let Ok(text) = str::from_utf8(bytes) {
+        target(text);
+    }
+}
+
+/// What parses is printed in the one form that parses to it again.
+fn round_trip<T: str::FromStr + ToString + PartialEq>(text: &str) {
+    if let Ok(value) = text.parse::<T>() {
+        let again = value.to_string().parse::<T>().ok();
+        assert!(again == Some(value), "{text:?} does not survive printing");
+    }
+}
