@@ -14,3 +14,12 @@ pub mod target;
 pub mod changes;
 pub mod throttle;
 pub mod progress;
+mod control;
+mod error;
+mod pipeline;
+pub mod job;
+
+pub use crate::{
+    control::{Control, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN},
+    error::JobError,
+};

@@ -26,11 +26,14 @@ pub mod session;
 pub use crate::{
     error::RepositoryError,
     key::{KEY_FILE_PREFIX, Keyring, Secret, SecretError, SlotHeader, SlotKind},
+    id::{ChunkId, IdError, PackId, RepositoryId, SessionId},
+    map::{Entry, MapRoot},
     pack::{PackBuffer, PackBuffers, SealedPack, Slot},
     point::{ChangeMethod, Manifest, Point, Register, RegisterKind, SourceFacts, Stats},
     points::{Points, Selector, newest_good},
     reference::{Codec, Reference},
     repository::{CreateOptions, KeySlot, Repository, VERSION, read_superblock},
     seal::{Compression, OpenError, Opener, Pressure},
+    session::Session,
     superblock::{Operation, StoreFacts, Superblock},
 };

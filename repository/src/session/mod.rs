@@ -29,7 +29,8 @@ use crate::{
     error::RepositoryError,
     id::{Nonce, PackId, SessionId},
     layout::{self, PackKind},
-    map::{Page, PageSink},
+    format::TAG_BYTES,
+    map::{LEVEL_MAX, PAGE_BYTES_MAX, Page, PageSink},
     pack::{PackBuffer, PackBuffers, PackBuilder, SealedPack},
     point::{Manifest, Point, Register, RegisterKind, Stats},
     record::RecordKind,
@@ -299,6 +300,8 @@ impl DataWriter {
 const PAGE_PACKS: usize = 2;
 /// Bytes of a metadata pack.
 const PAGE_PACK_BYTES: usize = 2 << 20;
+/// Bytes that a page on each level takes at most, with its seal and its slot.
+const PAGES_BYTES: usize = (LEVEL_MAX as usize + 1) * (PAGE_BYTES_MAX + TAG_BYTES + 64);
 
 /// Seals pages into metadata packs.
 #[derive(Debug)]
@@ -311,19 +314,18 @@ pub struct PageWriter {
 }
 
 impl PageWriter {
-    /// Makes room for the pages of one leaf and all levels above it; call it before giving a leaf to the map builder,
-    /// and upload what it returns.
-    pub async fn make_room(&mut self) -> Option<SealedPack> {
-        let page = usize::from(crate::map::LEVEL_MAX) + 1;
-        let needed = page * (crate::map::PAGE_BYTES_MAX + 64 + crate::format::TAG_BYTES);
-        if self.open.as_ref().is_some_and(|open| open.fits(needed)) {
-            return None;
+    /// Closes the pack being filled when it has no room for the pages of one leaf and all levels above it.
+    pub fn close_if_full(&mut self) -> Option<SealedPack> {
+        if self.open.as_ref().is_some_and(|open| !open.fits(PAGES_BYTES)) { self.close() } else { None }
+    }
+
+    /// Makes room for the pages of one leaf and all levels above it; needed before a leaf is given to a map builder.
+    pub async fn make_room(&mut self) {
+        if self.open.is_none() {
+            let buffer = self.buffers.take().await;
+            let id = self.packs.draw();
+            self.open = Some(PackBuilder::new(PackKind::Meta, id, self.repository.keys(), buffer));
         }
-        let closed = self.close();
-        let buffer = self.buffers.take().await;
-        let id = self.packs.draw();
-        self.open = Some(PackBuilder::new(PackKind::Meta, id, self.repository.keys(), buffer));
-        closed
     }
 
     /// Closes the pack being filled, if it holds anything.

@@ -1,0 +1,133 @@
+//! Hashes chunks, finds out which are known, and seals the others into packs. This is where the processor time goes.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crossbeam_channel::Receiver;
+use repository::{ChunkId, Entry, PackBuffers, Reference, session::DataWriter};
+use tokio::sync::mpsc;
+
+use super::{Block, Event, Shared, read::Filled, upload::PackSender};
+use crate::{error::JobError, progress::Progress};
+
+pub(super) fn run(
+    shared: &Shared,
+    buffers: &PackBuffers,
+    filled: &Receiver<Filled>,
+    events: &mpsc::Sender<Event>,
+    packs: &PackSender,
+) -> Result<(), JobError> {
+    let writer = shared.session.data_writer(shared.input.compression);
+    let mut sealer = Sealer { shared, buffers, packs, writer };
+    for Filled { block, buffer, bytes } in filled {
+        let contents = &buffer[..bytes];
+        let entries = if block.spot_check {
+            sealer.spot_check(&block, contents)?
+        } else {
+            sealer.block(&block, contents)?
+        };
+        drop(buffer);
+        let sealed = Event::Sealed { leaf: block.leaf.number, first: block.chunks.start, entries };
+        events.blocking_send(sealed).map_err(|_| JobError::Stopped)?;
+    }
+    match sealer.writer.close() {
+        Some(pack) => packs.send_blocking(pack),
+        None => Ok(()),
+    }
+}
+
+struct Sealer<'a> {
+    shared: &'a Shared,
+    buffers: &'a PackBuffers,
+    packs: &'a PackSender,
+    writer: DataWriter,
+}
+
+impl Sealer<'_> {
+    fn block(&mut self, block: &Block, contents: &[u8]) -> Result<Vec<Option<Entry>>, JobError> {
+        let chunks = contents.chunks_exact(self.shared.chunk_bytes());
+        let indexes = block.chunks.clone();
+        chunks.zip(indexes).map(|(chunk, index)| self.chunk(block, chunk, index)).collect()
+    }
+
+    fn chunk(&mut self, block: &Block, chunk: &[u8], index: u64) -> Result<Option<Entry>, JobError> {
+        if is_zero(chunk) {
+            return Ok(None);
+        }
+        let id = self.shared.repository.keys().chunk_id(chunk);
+        let reference = match self.find(block, index, &id) {
+            Some(known) => {
+                let adopted = self.shared.session.adopted().sessions();
+                if adopted.contains(&known.pack.session()) {
+                    self.shared.adopted_bytes.fetch_add(chunk.len() as u64, Relaxed);
+                }
+                known
+            }
+            None => self.seal(id, chunk)?,
+        };
+        Ok(Some(Entry::chunk(reference)))
+    }
+
+    /// Where the chunk is stored already: at the same place of the base, of the hint, or elsewhere.
+    fn find(&self, block: &Block, index: u64, id: &ChunkId) -> Option<Reference> {
+        let adopted = self.shared.session.adopted();
+        let base = block.leaf.base.as_ref().and_then(|base| base.page.get(index));
+        let hint = block.leaf.hint.as_ref().and_then(|hint| hint.get(index));
+        let mut here = [base, hint].into_iter().flatten().map(|entry| entry.reference);
+        here.find(|reference| reference.id == *id && adopted.admits(reference))
+            .or_else(|| self.shared.known.get(id))
+    }
+
+    fn seal(&mut self, id: ChunkId, chunk: &[u8]) -> Result<Reference, JobError> {
+        if self.writer.needs_buffer(chunk.len()) {
+            if let Some(pack) = self.writer.close() {
+                self.packs.send_blocking(pack)?;
+            }
+            let buffer = self.shared.wait(self.buffers.take())?;
+            self.writer.start_pack(buffer);
+        }
+        let reference = self.writer.add(id, chunk, self.buffers.pressure());
+        // A full table only means that a chunk that comes again is sealed again.
+        self.shared.known.insert(reference);
+        self.shared.new_bytes.fetch_add(chunk.len() as u64, Relaxed);
+        Progress::add(&self.shared.control.progress.new_bytes, chunk.len() as u64);
+        Ok(reference)
+    }
+
+    /// Chunks that are said to be unchanged must be what the base says they are.
+    fn spot_check(&self, block: &Block, contents: &[u8]) -> Result<Vec<Option<Entry>>, JobError> {
+        let chunks = contents.chunks_exact(self.shared.chunk_bytes());
+        let mut entries = Vec::new();
+        for (chunk, index) in chunks.zip(block.chunks.clone()) {
+            let entry = block.leaf.base.as_ref().and_then(|base| base.page.get(index)).copied();
+            let known = entry.map(|entry| entry.reference.id);
+            let found = (!is_zero(chunk)).then(|| self.shared.repository.keys().chunk_id(chunk));
+            if known != found {
+                return Err(JobError::SpotCheck { offset: index << self.shared.input.chunk_log2 });
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}
+
+/// Most chunks that are not zeros show it in their first bytes.
+fn is_zero(chunk: &[u8]) -> bool {
+    let (head, rest) = chunk.split_at(chunk.len().min(64));
+    head.iter().all(|byte| *byte == 0) && rest.iter().fold(0, |bits, byte| bits | byte) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_zero;
+
+    #[test]
+    fn one_bit_anywhere_is_not_zeros() {
+        let mut chunk = vec![0; 65536];
+        assert!(is_zero(&chunk));
+        for position in [0, 63, 64, 65535] {
+            chunk[position] = 1;
+            assert!(!is_zero(&chunk));
+            chunk[position] = 0;
+        }
+    }
+}
