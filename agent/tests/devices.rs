@@ -15,6 +15,7 @@ use agent::{
     buffer::Buffer,
     changes::fiemap,
     source::{FileSource, OpenSource, Volume},
+    target::{FileTarget, InPlaceTarget, Target},
 };
 use tempfile::TempDir;
 
@@ -212,6 +213,108 @@ fn a_device_that_is_detached_has_vanished() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("holds nothing"), "{error}");
+}
+
+#[test]
+fn a_device_is_restored_in_place() {
+    let (folder, _alone) = folder();
+    // Larger than the volume, and with an end that is not aligned to a block.
+    let before = pattern((8 << 20) + 512);
+    let path = image(&folder, &before);
+    let Some(attached) = LoopDevice::attach(&path, &[]) else {
+        return;
+    };
+    let target = InPlaceTarget::open(&attached.name).unwrap();
+    assert_eq!(target.bytes(), Some(before.len() as u64));
+    let error = target
+        .prepare(before.len() as u64 + 1)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("has 8389120 bytes, the volume 8389121"),
+        "{error}"
+    );
+    target.prepare((8 << 20) + 512).unwrap();
+
+    let mut large = Buffer::new(1 << 20);
+    large.fill(7);
+    target.write_at(&large, 1 << 20).unwrap();
+    target.write_at(&[8; 512], 8 << 20).unwrap();
+    target.zero(4 << 20..6 << 20).unwrap();
+    target.zero((6 << 20) + 100..(6 << 20) + 300).unwrap();
+    target.finish().unwrap();
+    drop(target);
+
+    let mut expected = before;
+    expected[1 << 20..2 << 20].fill(7);
+    expected[8 << 20..].fill(8);
+    expected[4 << 20..6 << 20].fill(0);
+    expected[(6 << 20) + 100..(6 << 20) + 300].fill(0);
+    drop(attached);
+    assert!(fs::read(&path).unwrap() == expected);
+}
+
+#[test]
+fn a_device_or_file_in_use_is_not_restored_to() {
+    let (folder, _alone) = folder();
+    let path = image(&folder, &[]);
+    OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(8 << 20)
+        .unwrap();
+    let check = |path: &str, expected: &str| {
+        let error = InPlaceTarget::open(path).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let Some(attached) = LoopDevice::attach(&path, &[]) else {
+        return;
+    };
+    check(path.to_str().unwrap(), "is attached to `/dev/loop");
+    assert!(run("mkfs.ext4", &["-q", &attached.name]));
+    let point = folder.path().join("mounted");
+    fs::create_dir(&point).unwrap();
+    for options in ["rw", "ro"] {
+        assert!(run(
+            "mount",
+            &["-o", options, &attached.name, point.to_str().unwrap()]
+        ));
+        let refused = InPlaceTarget::open(&attached.name);
+        assert!(run("umount", &[point.to_str().unwrap()]));
+        let error = refused.expect_err(options).to_string();
+        assert!(error.contains("mounted"), "{error}");
+    }
+    InPlaceTarget::open(&attached.name).unwrap();
+    let held = InPlaceTarget::open(&attached.name).unwrap();
+    check(&attached.name, "in use");
+    drop((held, attached));
+    let attached = LoopDevice::attach(&path, &["--read-only"]).unwrap();
+    check(path.to_str().unwrap(), "is attached to `/dev/loop");
+    drop(attached);
+    InPlaceTarget::open(&path).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_told_and_nothing_is_left() {
+    let (folder, _alone) = folder();
+    let point = folder.path().join("full");
+    fs::create_dir(&point).unwrap();
+    let place = point.to_str().unwrap();
+    if !run("mount", &["-t", "tmpfs", "-o", "size=1m", "none", place]) {
+        return skipped("cannot mount a small file system");
+    }
+    let target = FileTarget::create(point.join("volume")).unwrap();
+    target.prepare(16 << 20).unwrap();
+    let written = (0..16).try_for_each(|number| target.write_at(&[1; 1 << 20], number << 20));
+    let error = written
+        .map(|()| String::new())
+        .unwrap_or_else(|error| error.to_string());
+    drop(target);
+    let left = fs::read_dir(&point).unwrap().count();
+    assert!(run("umount", &[place]));
+    assert!(error.contains("volume.partial`: no space left"), "{error}");
+    assert_eq!(left, 0);
 }
 
 /// Goal: on real file systems nothing that differs is called unchanged, and what is shared is found.

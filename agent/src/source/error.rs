@@ -73,6 +73,7 @@ pub enum SourceError {
 /// What an error means in words, and the way out where there is one.
 pub(crate) fn hint(error: &io::Error) -> &'static str {
     const HINTS: &[(Errno, &str)] = &[
+        (Errno::EPIPE, "whoever reads the output has gone"),
         (Errno::ENOENT, "no such file or device"),
         (
             Errno::EACCES,

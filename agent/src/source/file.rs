@@ -13,11 +13,11 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise},
-    unistd::{Whence, lseek},
 };
 
 use super::{
     DIRECT_ALIGN, SourceError, Volume, VolumeFacts,
+    holes::{next_data, size},
     usage::{self, Usage},
 };
 use crate::buffer::Buffer;
@@ -202,37 +202,19 @@ impl Volume for FileSource {
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>, SourceError> {
-        if offset >= self.bytes {
-            return Ok(None);
-        }
         if self.opened.file_type().is_block_device() {
-            return Ok(Some(offset..self.bytes));
+            return Ok((offset < self.bytes).then_some(offset..self.bytes));
         }
-        let failed = |errno: Errno| self.read_failed(errno.into(), offset..self.bytes);
-        let start = match seek(&self.file, offset, Whence::SeekData) {
-            Ok(start) => start,
-            // No more data, or no more file.
-            Err(Errno::ENXIO) => {
-                let bytes = size(&self.file)
-                    .map_err(|error| self.read_failed(error, offset..self.bytes))?;
-                return if bytes < self.bytes {
-                    Err(self.shrank(bytes..self.bytes))
-                } else {
-                    Ok(None)
-                };
+        let failed = |error| self.read_failed(error, offset..self.bytes);
+        let data = next_data(&self.file, offset, self.bytes).map_err(failed)?;
+        if data.is_none() {
+            // A file that was cut off looks like one that ends with a hole.
+            let bytes = size(&self.file).map_err(failed)?;
+            if bytes < self.bytes {
+                return Err(self.shrank(bytes..self.bytes));
             }
-            Err(Errno::EINVAL | Errno::EOPNOTSUPP) => return Ok(Some(offset..self.bytes)),
-            Err(errno) => return Err(failed(errno)),
-        };
-        if start >= self.bytes {
-            return Ok(None);
         }
-        let end = match seek(&self.file, start, Whence::SeekHole) {
-            Ok(end) => min(end, self.bytes),
-            Err(Errno::ENXIO) => return Err(self.shrank(start..self.bytes)),
-            Err(errno) => return Err(failed(errno)),
-        };
-        Ok(Some(start..end))
+        Ok(data)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
@@ -379,17 +361,6 @@ fn check_kind(path: &Path, metadata: &Metadata) -> Result<(), SourceError> {
         path: path.to_path_buf(),
         found,
     })
-}
-
-/// The size of a file or a device; the end of a device is where `BLKGETSIZE64` says.
-fn size(file: &File) -> io::Result<u64> {
-    Ok(seek(file, 0, Whence::SeekEnd)?)
-}
-
-/// Positions are not shared with anybody: everything is read with `pread`.
-fn seek(file: &File, offset: u64, whence: Whence) -> nix::Result<u64> {
-    let position = lseek(file, signed(offset), whence)?;
-    Ok(u64::try_from(position).expect("a position in a file is not negative"))
 }
 
 fn signed(offset: u64) -> i64 {

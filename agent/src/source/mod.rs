@@ -2,6 +2,7 @@
 
 pub(crate) mod error;
 mod file;
+mod holes;
 mod mounts;
 pub(crate) mod usage;
 
@@ -14,6 +15,8 @@ pub use self::{
     error::SourceError,
     file::{FileSource, OpenSource},
 };
+
+pub(crate) use self::holes::{next_data, size};
 
 /// Alignment of offsets, lengths and buffers that direct reads need.
 pub const DIRECT_ALIGN: usize = 4096;
