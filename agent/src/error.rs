@@ -36,7 +36,9 @@ pub enum JobError {
         point: String,
     },
     /// Restored bytes are not those of the point.
-    #[error("read back {bytes} bytes at {offset} of the target, and they are not zeros as they must be")]
+    #[error(
+        "read back {bytes} bytes at {offset} of the target, and they are not zeros as they must be"
+    )]
     NotZeroed {
         /// Where.
         offset: u64,

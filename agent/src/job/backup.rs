@@ -9,13 +9,13 @@ use repository::{
 };
 use tokio::time::Instant;
 
-use crate::{control::Control, error::JobError};
 use crate::{
     changes::Extents,
     pipeline::{self, Known, Output},
     progress::Progress,
     source::Volume,
 };
+use crate::{control::Control, error::JobError};
 
 /// Unchanged chunks that are read all the same when a list of changes is believed: this many,
 const SPOT_CHECKS_MIN: u64 = 64;
@@ -101,7 +101,10 @@ pub async fn backup(
     let began = Instant::now();
     let session = Arc::new(Session::begin(repository, session_request(&request)).await?);
     let known = Arc::new(Known::new(control.memory_bytes));
-    session.adopted().chunks(repository, |reference| known.insert(reference)).await?;
+    session
+        .adopted()
+        .chunks(repository, |reference| known.insert(reference))
+        .await?;
 
     let mut plan = Plan::make(&request, volume.bytes(), session.parent(), &session);
     Progress::add(&control.progress.total_bytes, volume.bytes());
@@ -123,7 +126,9 @@ pub async fn backup(
         }
     };
     let changes = plan.changes.clone();
-    let point = session.commit(manifest(&request, &*volume, &changes, output)).await?;
+    let point = session
+        .commit(manifest(&request, &*volume, &changes, output))
+        .await?;
     Ok(BackupReport {
         stats: point.manifest.stats,
         point,
@@ -212,7 +217,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(request: &BackupRequest, volume_bytes: u64, parent: Option<&Point>, session: &Session) -> Self {
+    fn make(
+        request: &BackupRequest,
+        volume_bytes: u64,
+        parent: Option<&Point>,
+        session: &Session,
+    ) -> Self {
         let parent_map = parent.and_then(|parent| parent.manifest.volume);
         let chunk_log2 = request
             .chunk_log2
@@ -228,7 +238,11 @@ impl Plan {
         };
         let plan = Self {
             chunk_log2,
-            spot_checks: if changes.method == ChangeMethod::Extents { spot_checks(&work) } else { 0 },
+            spot_checks: if changes.method == ChangeMethod::Extents {
+                spot_checks(&work)
+            } else {
+                0
+            },
             changes,
             base,
             hint: None,
@@ -247,7 +261,14 @@ impl Plan {
                     && checkpoint.handle == request.handle
                     && checkpoint.parent == parent.map(|parent| parent.id)
                     && session.adopted().cursor_holds();
-                if same_snapshot { plan.continued(checkpoint) } else { Self { hint: Some(checkpoint.map), ..plan } }
+                if same_snapshot {
+                    plan.continued(checkpoint)
+                } else {
+                    Self {
+                        hint: Some(checkpoint.map),
+                        ..plan
+                    }
+                }
             }
         }
     }
@@ -255,7 +276,10 @@ impl Plan {
     /// Goes on where an interrupted run of the very same snapshot had come.
     fn continued(self, checkpoint: &Checkpoint) -> Self {
         let cursor = checkpoint.cursor.min(self.everything.end);
-        let rest = self.work.iter().map(|range| range.start.max(cursor)..range.end);
+        let rest = self
+            .work
+            .iter()
+            .map(|range| range.start.max(cursor)..range.end);
         Self {
             base: Some(checkpoint.map),
             work: rest.filter(|range| !range.is_empty()).collect(),
@@ -268,9 +292,13 @@ impl Plan {
 
     /// Compares everything, since the list of changes lacked `offset`.
     fn without_hint(self, offset: u64) -> Self {
-        let fallback = format!("a spot check found a change at byte {offset} that the list of changes lacks");
+        let fallback =
+            format!("a spot check found a change at byte {offset} that the list of changes lacks");
         Self {
-            changes: Changes { method: ChangeMethod::Compare, fallback: Some(fallback) },
+            changes: Changes {
+                method: ChangeMethod::Compare,
+                fallback: Some(fallback),
+            },
             base: self.parent,
             work: Vec::from([self.everything.clone()]),
             spot_checks: 0,
@@ -287,23 +315,39 @@ fn choose<'a>(
     base: Option<MapRoot>,
     chunk_log2: u8,
 ) -> (Changes, Option<&'a Extents>) {
-    let fallback = |method, reason: Option<String>| (Changes { method, fallback: reason }, None);
+    let fallback = |method, reason: Option<String>| {
+        (
+            Changes {
+                method,
+                fallback: reason,
+            },
+            None,
+        )
+    };
     let hint = request.changes.as_ref();
     let (Some(parent), true) = (parent, base.is_some()) else {
         let reason = match parent {
             None => hint.map(|_| "the series has no good point yet".to_owned()),
-            Some(_) => Some(format!("chunks of {} KiB are asked for, and the last point has others", 1 << chunk_log2 >> 10)),
+            Some(_) => Some(format!(
+                "chunks of {} KiB are asked for, and the last point has others",
+                1 << chunk_log2 >> 10
+            )),
         };
         return fallback(ChangeMethod::Everything, reason);
     };
     match (hint, &parent.manifest.source.handle) {
         (None, _) => fallback(ChangeMethod::Compare, None),
         (Some(hint), Some(handle)) if hint.base == *handle => {
-            let changes = Changes { method: ChangeMethod::Extents, fallback: None };
+            let changes = Changes {
+                method: ChangeMethod::Extents,
+                fallback: None,
+            };
             (changes, Some(&hint.extents))
         }
         (Some(hint), handle) => {
-            let made_from = handle.as_deref().map_or("none".to_owned(), |handle| format!("`{handle}`"));
+            let made_from = handle
+                .as_deref()
+                .map_or("none".to_owned(), |handle| format!("`{handle}`"));
             let reason = format!(
                 "the list of changes starts from snapshot `{}`, but the last point {} was made from {made_from}",
                 hint.base,

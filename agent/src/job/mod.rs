@@ -6,8 +6,6 @@
 mod backup;
 mod restore;
 
-
-
 pub use self::{
     backup::{BackupReport, BackupRequest, ChangeHint, Changes, backup},
     restore::{RestoreReport, restore},

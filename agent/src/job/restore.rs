@@ -25,7 +25,11 @@ use tokio::{
 };
 
 use crate::{
-    buffer::Buffer, control::Control, error::JobError, progress::Progress, target::Target,
+    buffer::Buffer,
+    control::Control,
+    error::JobError,
+    progress::Progress,
+    target::{Target, TargetKind},
 };
 
 /// Bytes written at once.
@@ -67,7 +71,9 @@ pub async fn restore(
     control: &Control,
 ) -> Result<RestoreReport, JobError> {
     let began = Instant::now();
-    let root = point.manifest.volume.ok_or_else(|| JobError::NoVolume { point: point.id.short() })?;
+    let root = point.manifest.volume.ok_or_else(|| JobError::NoVolume {
+        point: point.id.short(),
+    })?;
     Progress::add(&control.progress.total_bytes, root.volume_bytes);
     let restore = Arc::new(Restore {
         repository: repository.clone(),
@@ -79,6 +85,8 @@ pub async fn restore(
         zero_bytes: AtomicU64::new(0),
         fetched_bytes: AtomicU64::new(0),
     });
+    let prepared = Arc::clone(&restore);
+    blocking(move || Ok(prepared.target.prepare(root.volume_bytes)?)).await?;
     restore.run().await?;
     let finished = Arc::clone(&restore);
     blocking(move || Ok(finished.target.finish()?)).await?;
@@ -135,7 +143,11 @@ impl Restore {
 
         let cores = thread::available_parallelism().map_or(1, usize::from);
         // A stream takes its bytes in order.
-        let writers = if self.target.is_sequential() { 1 } else { cores };
+        let writers = if self.target.kind() == TargetKind::Stream {
+            1
+        } else {
+            cores
+        };
         let windows = stream::unfold(windows_out, |mut windows| async move {
             windows.recv().await.map(|window| (window, windows))
         });
@@ -144,7 +156,10 @@ impl Restore {
                 let memory = Arc::clone(&memory);
                 // Taken in the order of the windows: the first one never waits for a later one.
                 async move {
-                    let stored = window.entries.iter().map(|(_, reference)| u64::from(reference.stored_bytes));
+                    let stored = window
+                        .entries
+                        .iter()
+                        .map(|(_, reference)| u64::from(reference.stored_bytes));
                     let wanted = permits(stored.sum::<u64>().min(budget));
                     let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
                     let memory = memory.acquire_many_owned(wanted).await;
@@ -167,7 +182,11 @@ impl Restore {
     }
 
     /// Walks the map and cuts it into windows.
-    async fn plan(&self, window_chunks: u64, windows: mpsc::Sender<Window>) -> Result<(), JobError> {
+    async fn plan(
+        &self,
+        window_chunks: u64,
+        windows: mpsc::Sender<Window>,
+    ) -> Result<(), JobError> {
         let mut map = MapReader::new(self.root, self.repository.pages());
         let mut at = 0;
         let mut next = map.next_leaf(0).await?;
@@ -184,9 +203,13 @@ impl Restore {
                 if self.control.cancel.is_cancelled() {
                     return Err(JobError::Cancelled);
                 }
-                let leaf_chunks = number * FANOUT..((number + 1) * FANOUT).min(self.root.chunk_count());
+                let leaf_chunks =
+                    number * FANOUT..((number + 1) * FANOUT).min(self.root.chunk_count());
                 if at < leaf_chunks.start {
-                    let hole = Window { chunks: at..leaf_chunks.start, entries: Vec::new() };
+                    let hole = Window {
+                        chunks: at..leaf_chunks.start,
+                        entries: Vec::new(),
+                    };
                     windows.send(hole).await.map_err(|_| JobError::Stopped)?;
                 }
                 at = leaf_chunks.end;
@@ -195,22 +218,40 @@ impl Restore {
                     .flat_map(|leaf| leaf.page.entries())
                     .map(|(index, entry)| (index, entry.reference))
                     .collect();
-                for start in leaf_chunks.clone().step_by(usize::try_from(window_chunks).unwrap_or(usize::MAX)) {
+                for start in leaf_chunks
+                    .clone()
+                    .step_by(usize::try_from(window_chunks).unwrap_or(usize::MAX))
+                {
                     let chunks = start..(start + window_chunks).min(leaf_chunks.end);
-                    let entries = entries.iter().filter(|(index, _)| chunks.contains(index)).copied().collect();
+                    let entries = entries
+                        .iter()
+                        .filter(|(index, _)| chunks.contains(index))
+                        .copied()
+                        .collect();
                     let window = Window { chunks, entries };
                     windows.send(window).await.map_err(|_| JobError::Stopped)?;
                 }
             }
         }
-        let rest = Window { chunks: at..self.root.chunk_count(), entries: Vec::new() };
-        if rest.chunks.is_empty() { Ok(()) } else { windows.send(rest).await.map_err(|_| JobError::Stopped) }
+        let rest = Window {
+            chunks: at..self.root.chunk_count(),
+            entries: Vec::new(),
+        };
+        if rest.chunks.is_empty() {
+            Ok(())
+        } else {
+            windows.send(rest).await.map_err(|_| JobError::Stopped)
+        }
     }
 
     /// Fetches what the target does not hold already.
-    async fn fetch(self: Arc<Self>, window: Window, memory: OwnedSemaphorePermit) -> Result<Fetched, JobError> {
+    async fn fetch(
+        self: Arc<Self>,
+        window: Window,
+        memory: OwnedSemaphorePermit,
+    ) -> Result<Fetched, JobError> {
         let Window { chunks, entries } = window;
-        let (wanted, equal) = if self.target.can_compare() {
+        let (wanted, equal) = if self.target.kind() == TargetKind::InPlace {
             let this = Arc::clone(&self);
             blocking(move || this.compare(entries)).await?
         } else {
@@ -224,19 +265,34 @@ impl Restore {
             for member in &piece.members {
                 piece_of[*member] = number;
             }
-            self.control.throttle.read(piece.range.end - piece.range.start).await;
+            self.control
+                .throttle
+                .read
+                .take(piece.range.end - piece.range.start)
+                .await;
             let bytes = self.repository.read_piece(PackKind::Data, &piece).await?;
             self.fetched_bytes.fetch_add(bytes.len() as u64, Relaxed);
             Progress::add(&self.control.progress.stored_bytes, bytes.len() as u64);
             pieces.push((piece, bytes));
         }
         let entries = wanted.into_iter().zip(piece_of);
-        let entries = entries.map(|((index, reference), piece)| (index, reference, piece)).collect();
-        Ok(Fetched { chunks, entries, equal, pieces, _memory: memory })
+        let entries = entries
+            .map(|((index, reference), piece)| (index, reference, piece))
+            .collect();
+        Ok(Fetched {
+            chunks,
+            entries,
+            equal,
+            pieces,
+            _memory: memory,
+        })
     }
 
     /// Which chunks the target does not hold yet, and which it does.
-    fn compare(&self, entries: Vec<(u64, Reference)>) -> Result<(Vec<(u64, Reference)>, Vec<u64>), JobError> {
+    fn compare(
+        &self,
+        entries: Vec<(u64, Reference)>,
+    ) -> Result<(Vec<(u64, Reference)>, Vec<u64>), JobError> {
         let mut buffer = Buffer::new(1 << self.root.chunk_log2);
         let (mut wanted, mut equal) = (Vec::new(), Vec::new());
         for (index, reference) in entries {
@@ -266,8 +322,14 @@ impl Restore {
             self.fill(&mut run, at..*index, &mut equal)?;
             let (piece_number, (piece, bytes)) = (*piece, &fetched.pieces[*piece]);
             // Neighbours are mostly in the same piece, and its pack's key is made once.
-            if pack.as_ref().is_none_or(|(number, _)| *number != piece_number) {
-                pack = Some((piece_number, self.repository.pack_opener(PackKind::Data, reference)?));
+            if pack
+                .as_ref()
+                .is_none_or(|(number, _)| *number != piece_number)
+            {
+                pack = Some((
+                    piece_number,
+                    self.repository.pack_opener(PackKind::Data, reference)?,
+                ));
             }
             let (_, open) = pack.as_ref().expect("set above");
             let sealed = fetch::within(piece, bytes, reference);
@@ -329,7 +391,13 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(restore: &'a Restore, bytes: usize) -> Self {
         let most = (bytes >> restore.root.chunk_log2) as u64;
-        Self { restore, buffer: Buffer::new(bytes), first: 0, count: 0, most }
+        Self {
+            restore,
+            buffer: Buffer::new(bytes),
+            first: 0,
+            count: 0,
+            most,
+        }
     }
 
     /// Room for the next chunk.
@@ -347,13 +415,17 @@ impl<'a> Run<'a> {
     }
 
     fn flush(&mut self) -> Result<(), JobError> {
-        let range = self.restore.bytes_of(&(self.first..self.first + self.count));
+        let range = self
+            .restore
+            .bytes_of(&(self.first..self.first + self.count));
         self.count = 0;
         let length = usize::try_from(range.end - range.start).expect("a run is small");
         if length == 0 {
             return Ok(());
         }
-        self.restore.target.write_at(&self.buffer[..length], range.start)?;
+        self.restore
+            .target
+            .write_at(&self.buffer[..length], range.start)?;
         self.restore.written_bytes.fetch_add(length as u64, Relaxed);
         Progress::add(&self.restore.control.progress.new_bytes, length as u64);
         Ok(())
@@ -368,5 +440,7 @@ fn permits(bytes: u64) -> usize {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
 ) -> Result<T, JobError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(JobError::Repository(RepositoryError::Internal)))
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or(Err(JobError::Repository(RepositoryError::Internal)))
 }

@@ -27,7 +27,11 @@ impl Budget {
     pub(super) fn new(memory_bytes: u64, chunk_bytes: usize) -> Self {
         let memory = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let pack_bytes = if memory_bytes < SMALL_MEMORY_BYTES { PACK_BYTES_SMALL } else { PACK_BYTES };
+        let pack_bytes = if memory_bytes < SMALL_MEMORY_BYTES {
+            PACK_BYTES_SMALL
+        } else {
+            PACK_BYTES
+        };
         let block_bytes = BLOCK_BYTES.max(chunk_bytes);
         let pack_buffers = (memory / 8 * 5 / pack_bytes).clamp(2, 64);
         let sealers = cores.min(pack_buffers - 1);
@@ -52,8 +56,12 @@ mod tests {
     fn buffers_fit_into_the_memory_given() {
         for memory_bytes in [48 << 20, 64 << 20, 128 << 20, 256 << 20, 4 << 30] {
             let budget = Budget::new(memory_bytes, 64 << 10);
-            let held = budget.pack_buffers * budget.pack_bytes + budget.read_buffers * budget.block_bytes;
-            assert!(held as u64 <= memory_bytes / 4 * 3, "{memory_bytes}: {budget:?}");
+            let held =
+                budget.pack_buffers * budget.pack_bytes + budget.read_buffers * budget.block_bytes;
+            assert!(
+                held as u64 <= memory_bytes / 4 * 3,
+                "{memory_bytes}: {budget:?}"
+            );
             assert!(budget.sealers >= 1 && budget.pack_buffers > budget.sealers);
         }
     }

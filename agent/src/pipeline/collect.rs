@@ -66,12 +66,19 @@ impl Collector {
     }
 
     /// Runs until all other stages have ended; returns the map when all of the work is done.
-    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) -> Result<MapRoot, JobError> {
+    pub(super) async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+    ) -> Result<MapRoot, JobError> {
         let mut planned = None;
         while let Some(event) = events.recv().await {
             match event {
                 Event::Leaf(leaf) => self.leaf(leaf),
-                Event::Sealed { leaf, first, entries } => self.sealed(leaf, first, entries),
+                Event::Sealed {
+                    leaf,
+                    first,
+                    entries,
+                } => self.sealed(leaf, first, entries),
                 Event::Planned { stopped } => planned = Some(stopped),
             }
             self.advance().await?;
@@ -107,11 +114,15 @@ impl Collector {
             page.set(index, None);
         }
         let blocks = leaf.blocks;
-        self.open.insert(leaf.number, OpenLeaf { leaf, page, blocks });
+        self.open
+            .insert(leaf.number, OpenLeaf { leaf, page, blocks });
     }
 
     fn sealed(&mut self, number: u64, first: u64, entries: Vec<Option<Entry>>) {
-        let open = self.open.get_mut(&number).expect("a leaf is announced before its blocks");
+        let open = self
+            .open
+            .get_mut(&number)
+            .expect("a leaf is announced before its blocks");
         let bytes = (entries.len() as u64) << self.shared.input.chunk_log2;
         for (entry, index) in entries.into_iter().zip(first..) {
             open.page.set(index, entry);
@@ -131,16 +142,25 @@ impl Collector {
             make_room(&mut self.pages, &self.packs).await?;
             let old = leaf.base.as_ref();
             let added: Result<(), Infallible> =
-                self.builder.leaf(leaf.number, &leaf.path, old, &page, &mut self.pages);
+                self.builder
+                    .leaf(leaf.number, &leaf.path, old, &page, &mut self.pages);
             let Ok(()) = added;
             let session = self.shared.session.id();
             let ours = page.entries().map(|(_, entry)| entry.reference.pack);
-            let highest = ours.filter(|pack| pack.session() == session).map(|pack| pack.sequence()).max();
-            self.highest_pack = self.highest_pack.max(highest.map_or(0, |highest| highest + 2));
-            self.done.push_back(((leaf.number + 1) * FANOUT, self.highest_pack));
+            let highest = ours
+                .filter(|pack| pack.session() == session)
+                .map(|pack| pack.sequence())
+                .max();
+            self.highest_pack = self
+                .highest_pack
+                .max(highest.map_or(0, |highest| highest + 2));
+            self.done
+                .push_back(((leaf.number + 1) * FANOUT, self.highest_pack));
         }
         self.advance_cursor();
-        if self.since_checkpoint >= CHECKPOINT_BYTES || self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY {
+        if self.since_checkpoint >= CHECKPOINT_BYTES
+            || self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY
+        {
             self.checkpoint().await?;
         }
         Ok(())
@@ -186,7 +206,11 @@ impl Collector {
     }
 
     async fn arrived(&self) -> Result<(), JobError> {
-        if self.packs.all_arrived().await { Ok(()) } else { Err(JobError::Stopped) }
+        if self.packs.all_arrived().await {
+            Ok(())
+        } else {
+            Err(JobError::Stopped)
+        }
     }
 }
 

@@ -29,7 +29,11 @@ impl Known {
 
     /// Where a chunk is, if it is known.
     pub(crate) fn get(&self, id: &ChunkId) -> Option<Reference> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+        self.table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .copied()
     }
 
     /// Remembers a chunk; `false` when the table is full.

@@ -34,13 +34,9 @@ use repository::{
 use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::{budget::Budget, collect::Collector, upload::Uploader};
 pub(crate) use self::known::Known;
-use crate::{
-    buffer::BufferPool,
-    Control, JobError,
-    source::Volume,
-};
+use self::{budget::Budget, collect::Collector, upload::Uploader};
+use crate::{Control, JobError, buffer::BufferPool, source::Volume};
 
 /// What to back up, and what it is based on.
 #[derive(Debug)]
@@ -105,7 +101,11 @@ enum Event {
     /// The next leaf, in ascending order.
     Leaf(Arc<Leaf>),
     /// A block of a leaf is done: the entries of its chunks, in order.
-    Sealed { leaf: u64, first: u64, entries: Vec<Option<Entry>> },
+    Sealed {
+        leaf: u64,
+        first: u64,
+        entries: Vec<Option<Entry>>,
+    },
     /// *plan* has nothing more, or was asked to stop.
     Planned { stopped: bool },
 }
@@ -132,7 +132,10 @@ impl Shared {
     }
 
     fn chunk_count(&self) -> u64 {
-        self.input.volume.bytes().div_ceil(1 << self.input.chunk_log2)
+        self.input
+            .volume
+            .bytes()
+            .div_ceil(1 << self.input.chunk_log2)
     }
 
     /// Waits on a thread of ours for something of the runtime's, unless another stage fails first.
@@ -188,13 +191,16 @@ async fn stages(shared: &Arc<Shared>, budget: Budget) -> Result<MapRoot, JobErro
     let (blocks, blocks_out) = crossbeam_channel::bounded::<Block>(budget.read_buffers);
     let (filled, filled_out) = crossbeam_channel::bounded(budget.read_buffers);
     let (events, events_out) = mpsc::channel(4 * budget.read_buffers);
-    let (uploader, packs) = Uploader::new(Arc::clone(&shared.session), budget.uploads, &shared.control);
+    let (uploader, packs) =
+        Uploader::new(Arc::clone(&shared.session), budget.uploads, &shared.control);
 
     let mut stages: JoinSet<Result<Option<MapRoot>, JobError>> = JoinSet::new();
     {
         let (shared, events) = (Arc::clone(shared), events.clone());
         let block_chunks = (budget.block_bytes >> shared.input.chunk_log2) as u64;
-        stages.spawn_blocking(move || plan::run(&shared, block_chunks, &blocks, &events).map(|()| None));
+        stages.spawn_blocking(move || {
+            plan::run(&shared, block_chunks, &blocks, &events).map(|()| None)
+        });
     }
     for _ in 0..budget.readers {
         let (shared, pool) = (Arc::clone(shared), read_buffers.clone());

@@ -63,7 +63,11 @@ impl Planner<'_> {
         let chunk_count = self.shared.chunk_count();
         // A resized volume has other pages above its first leaf, and less or more after its last.
         let volume_bytes = self.shared.input.volume.bytes();
-        let resized = self.shared.input.base.is_some_and(|base| base.volume_bytes != volume_bytes);
+        let resized = self
+            .shared
+            .input
+            .base
+            .is_some_and(|base| base.volume_bytes != volume_bytes);
         let edges = resized && chunk_count > 0;
         if edges {
             self.touch(0)?;
@@ -125,9 +129,13 @@ impl Planner<'_> {
         self.count_done(&range);
         let mut at = range.start;
         while at < range.end {
-            let Some(base) = &mut self.base else { return Ok(()) };
+            let Some(base) = &mut self.base else {
+                return Ok(());
+            };
             let next = self.shared.wait(base.next_leaf(at / LEAF_CHUNKS))??;
-            let Some(number) = next.filter(|number| number * LEAF_CHUNKS < range.end) else { return Ok(()) };
+            let Some(number) = next.filter(|number| number * LEAF_CHUNKS < range.end) else {
+                return Ok(());
+            };
             let leaf_end = (number + 1) * LEAF_CHUNKS;
             let zeros = at.max(number * LEAF_CHUNKS)..leaf_end.min(range.end);
             self.touch(number)?.zeros.push(zeros);
@@ -158,7 +166,11 @@ impl Planner<'_> {
                 self.flush()?;
             }
             let spot_checks = self.spot_checks.take(number);
-            self.touched.push(Touched { number, spot_checks, ..Touched::default() });
+            self.touched.push(Touched {
+                number,
+                spot_checks,
+                ..Touched::default()
+            });
         }
         Ok(self.touched.last_mut().expect("pushed above"))
     }
@@ -185,7 +197,11 @@ impl Planner<'_> {
             });
             send(self.events, Event::Leaf(Arc::clone(&leaf)))?;
             for (chunks, spot_check) in blocks {
-                let block = Block { leaf: Arc::clone(&leaf), chunks, spot_check };
+                let block = Block {
+                    leaf: Arc::clone(&leaf),
+                    chunks,
+                    spot_check,
+                };
                 self.blocks.send(block).map_err(|_| JobError::Stopped)?;
             }
         }
@@ -213,9 +229,17 @@ impl Planner<'_> {
             }
         }
         let planned = |index: u64| {
-            touched.reads.iter().chain(&touched.zeros).any(|range| range.contains(&index))
+            touched
+                .reads
+                .iter()
+                .chain(&touched.zeros)
+                .any(|range| range.contains(&index))
         };
-        let unplanned = touched.spot_checks.iter().copied().filter(|index| !planned(*index));
+        let unplanned = touched
+            .spot_checks
+            .iter()
+            .copied()
+            .filter(|index| !planned(*index));
         blocks.extend(unplanned.map(|index| (index..index + 1, true)));
         blocks
     }
@@ -232,8 +256,17 @@ struct SpotChecks {
 impl SpotChecks {
     fn new(shared: &Shared) -> Self {
         let (count, chunk_count) = (shared.input.spot_checks, shared.chunk_count());
-        let seed = u64::from_le_bytes(shared.session.id().as_bytes()[..8].try_into().expect("eight bytes"));
-        let mut checks = Self { each: 0, chunk_count, others: BTreeSet::new(), seed };
+        let seed = u64::from_le_bytes(
+            shared.session.id().as_bytes()[..8]
+                .try_into()
+                .expect("eight bytes"),
+        );
+        let mut checks = Self {
+            each: 0,
+            chunk_count,
+            others: BTreeSet::new(),
+            seed,
+        };
         if count == 0 || chunk_count == 0 {
             return checks;
         }
@@ -242,8 +275,13 @@ impl SpotChecks {
             let leaf = checks.draw(leaves);
             checks.others.insert(leaf);
         }
-        let touched: BTreeSet<u64> =
-            shared.input.work.iter().flat_map(|range| [range.start, range.end - 1]).map(|index| index / LEAF_CHUNKS).collect();
+        let touched: BTreeSet<u64> = shared
+            .input
+            .work
+            .iter()
+            .flat_map(|range| [range.start, range.end - 1])
+            .map(|index| index / LEAF_CHUNKS)
+            .collect();
         let leaves = (touched.len() + checks.others.len()) as u64;
         checks.each = count.div_ceil(leaves).min(LEAF_CHUNKS);
         checks
@@ -259,7 +297,9 @@ impl SpotChecks {
     fn take(&mut self, leaf: u64) -> Vec<u64> {
         self.others.remove(&leaf);
         let span = LEAF_CHUNKS.min(self.chunk_count - leaf * LEAF_CHUNKS);
-        let drawn: BTreeSet<u64> = (0..self.each).map(|_| leaf * LEAF_CHUNKS + self.draw(span)).collect();
+        let drawn: BTreeSet<u64> = (0..self.each)
+            .map(|_| leaf * LEAF_CHUNKS + self.draw(span))
+            .collect();
         drawn.into_iter().collect()
     }
 

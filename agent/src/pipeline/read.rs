@@ -32,12 +32,18 @@ pub(super) fn run(
         let offset = block.chunks.start * chunk_bytes;
         let length = (block.chunks.end - block.chunks.start) * chunk_bytes;
         let bytes = usize::try_from(length).expect("a block fits a buffer");
-        shared.wait(shared.control.throttle.read(length))?;
+        shared.wait(shared.control.throttle.read.take(length))?;
         shared.input.volume.read_at(&mut buffer[..bytes], offset)?;
         let read = length.min(shared.input.volume.bytes() - offset);
         shared.read_bytes.fetch_add(read, Relaxed);
         Progress::add(&shared.control.progress.read_bytes, read);
-        filled.send(Filled { block, buffer, bytes }).map_err(|_| JobError::Stopped)?;
+        filled
+            .send(Filled {
+                block,
+                buffer,
+                bytes,
+            })
+            .map_err(|_| JobError::Stopped)?;
     }
     Ok(())
 }

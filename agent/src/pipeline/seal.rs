@@ -17,8 +17,18 @@ pub(super) fn run(
     packs: &PackSender,
 ) -> Result<(), JobError> {
     let writer = shared.session.data_writer(shared.input.compression);
-    let mut sealer = Sealer { shared, buffers, packs, writer };
-    for Filled { block, buffer, bytes } in filled {
+    let mut sealer = Sealer {
+        shared,
+        buffers,
+        packs,
+        writer,
+    };
+    for Filled {
+        block,
+        buffer,
+        bytes,
+    } in filled
+    {
         let contents = &buffer[..bytes];
         let entries = if block.spot_check {
             sealer.spot_check(&block, contents)?
@@ -26,8 +36,14 @@ pub(super) fn run(
             sealer.block(&block, contents)?
         };
         drop(buffer);
-        let sealed = Event::Sealed { leaf: block.leaf.number, first: block.chunks.start, entries };
-        events.blocking_send(sealed).map_err(|_| JobError::Stopped)?;
+        let sealed = Event::Sealed {
+            leaf: block.leaf.number,
+            first: block.chunks.start,
+            entries,
+        };
+        events
+            .blocking_send(sealed)
+            .map_err(|_| JobError::Stopped)?;
     }
     match sealer.writer.close() {
         Some(pack) => packs.send_blocking(pack),
@@ -46,10 +62,18 @@ impl Sealer<'_> {
     fn block(&mut self, block: &Block, contents: &[u8]) -> Result<Vec<Option<Entry>>, JobError> {
         let chunks = contents.chunks_exact(self.shared.chunk_bytes());
         let indexes = block.chunks.clone();
-        chunks.zip(indexes).map(|(chunk, index)| self.chunk(block, chunk, index)).collect()
+        chunks
+            .zip(indexes)
+            .map(|(chunk, index)| self.chunk(block, chunk, index))
+            .collect()
     }
 
-    fn chunk(&mut self, block: &Block, chunk: &[u8], index: u64) -> Result<Option<Entry>, JobError> {
+    fn chunk(
+        &mut self,
+        block: &Block,
+        chunk: &[u8],
+        index: u64,
+    ) -> Result<Option<Entry>, JobError> {
         if is_zero(chunk) {
             return Ok(None);
         }
@@ -58,7 +82,9 @@ impl Sealer<'_> {
             Some(known) => {
                 let adopted = self.shared.session.adopted().sessions();
                 if adopted.contains(&known.pack.session()) {
-                    self.shared.adopted_bytes.fetch_add(chunk.len() as u64, Relaxed);
+                    self.shared
+                        .adopted_bytes
+                        .fetch_add(chunk.len() as u64, Relaxed);
                 }
                 known
             }
@@ -70,9 +96,16 @@ impl Sealer<'_> {
     /// Where the chunk is stored already: at the same place of the base, of the hint, or elsewhere.
     fn find(&self, block: &Block, index: u64, id: &ChunkId) -> Option<Reference> {
         let adopted = self.shared.session.adopted();
-        let base = block.leaf.base.as_ref().and_then(|base| base.page.get(index));
+        let base = block
+            .leaf
+            .base
+            .as_ref()
+            .and_then(|base| base.page.get(index));
         let hint = block.leaf.hint.as_ref().and_then(|hint| hint.get(index));
-        let mut here = [base, hint].into_iter().flatten().map(|entry| entry.reference);
+        let mut here = [base, hint]
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.reference);
         here.find(|reference| reference.id == *id && adopted.admits(reference))
             .or_else(|| self.shared.known.get(id))
     }
@@ -98,11 +131,18 @@ impl Sealer<'_> {
         let chunks = contents.chunks_exact(self.shared.chunk_bytes());
         let mut entries = Vec::new();
         for (chunk, index) in chunks.zip(block.chunks.clone()) {
-            let entry = block.leaf.base.as_ref().and_then(|base| base.page.get(index)).copied();
+            let entry = block
+                .leaf
+                .base
+                .as_ref()
+                .and_then(|base| base.page.get(index))
+                .copied();
             let known = entry.map(|entry| entry.reference.id);
             let found = (!is_zero(chunk)).then(|| self.shared.repository.keys().chunk_id(chunk));
             if known != found {
-                return Err(JobError::SpotCheck { offset: index << self.shared.input.chunk_log2 });
+                return Err(JobError::SpotCheck {
+                    offset: index << self.shared.input.chunk_log2,
+                });
             }
             entries.push(entry);
         }

@@ -12,10 +12,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use repository::{PackId, SealedPack, Session};
 use tokio::sync::{Notify, mpsc};
 
-use crate::{
-    Control, JobError,
-    progress::Progress,
-};
+use crate::{Control, JobError, progress::Progress};
 
 /// Hands packs to the uploader.
 #[derive(Clone, Debug)]
@@ -27,7 +24,9 @@ pub(super) struct PackSender {
 impl PackSender {
     pub(super) fn send_blocking(&self, pack: SealedPack) -> Result<(), JobError> {
         self.arrived.sent.fetch_add(1, Ordering::Relaxed);
-        self.packs.blocking_send(pack).map_err(|_| JobError::Stopped)
+        self.packs
+            .blocking_send(pack)
+            .map_err(|_| JobError::Stopped)
     }
 
     pub(super) async fn send(&self, pack: SealedPack) -> Result<(), JobError> {
@@ -52,7 +51,11 @@ impl PackSender {
 
     /// Every data pack with a lower number has arrived.
     pub(super) fn data_packs_before(&self) -> u32 {
-        self.arrived.data.lock().unwrap_or_else(PoisonError::into_inner).before
+        self.arrived
+            .data
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .before
     }
 }
 
@@ -100,11 +103,27 @@ pub(super) struct Uploader {
 impl Uploader {
     /// Makes the stage and the way to it. Packs wait in the buffers that they were filled in, so the queue between is
     /// short.
-    pub(super) fn new(session: Arc<Session>, uploads: usize, control: &Control) -> (Self, PackSender) {
+    pub(super) fn new(
+        session: Arc<Session>,
+        uploads: usize,
+        control: &Control,
+    ) -> (Self, PackSender) {
         let (packs, packs_out) = mpsc::channel(1);
         let arrived = Arc::new(Arrived::default());
-        let sender = PackSender { packs, arrived: Arc::clone(&arrived) };
-        (Self { session, control: control.clone(), uploads, packs: packs_out, arrived }, sender)
+        let sender = PackSender {
+            packs,
+            arrived: Arc::clone(&arrived),
+        };
+        (
+            Self {
+                session,
+                control: control.clone(),
+                uploads,
+                packs: packs_out,
+                arrived,
+            },
+            sender,
+        )
     }
 
     /// Runs until all senders are gone and everything has arrived.
