@@ -5,6 +5,8 @@
 
 mod backup;
 mod restore;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     backup::{BackupReport, BackupRequest, ChangeHint, Changes, backup},
