@@ -4,9 +4,9 @@
 //! header 48 | sealed chunk 0 | ... | sealed chunk n-1 | slot table (a sealed record) | trailer 32
 //! ```
 
-mod builder;
-mod frame;
 mod table;
+mod frame;
+mod builder;
 
 pub use self::{
     builder::{PackBuffer, PackBuffers, SealedPack},

@@ -4,9 +4,9 @@
 //! referred to, and the register is written last, once. Until then nothing is visible, so a crash at any moment leaves
 //! every older point as it was.
 
+mod records;
 mod adopt;
 mod begin;
-mod records;
 
 use std::{
     sync::{
