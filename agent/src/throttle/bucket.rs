@@ -9,6 +9,9 @@ use std::num::NonZeroU64;
 /// What may pass at once, as a time at the rate: over any window, rate x (window + 250 ms) pass at most.
 pub const BURST_NANOSECONDS: u64 = 250_000_000;
 
+/// Rates above a terabyte a second are taken as that: the debt of a burst must fit at one unit a second too.
+const RATE_MAX: u64 = 1_000_000_000_000;
+
 const FRACTION_BITS: u32 = 32;
 
 const SECOND: u64 = 1_000_000_000;
@@ -44,7 +47,8 @@ impl Bucket {
             "more than a burst is taken in parts"
         );
         let now = fixed(now_ns);
-        let arrival = self.arrival.max(now) + u128::from(units) * u128::from(self.unit_cost);
+        let cost = u128::from(units) * u128::from(self.unit_cost);
+        let arrival = self.arrival.max(now).saturating_add(cost);
         let limit = now + self.burst();
         if arrival > limit {
             let wait = (arrival - limit).div_ceil(1 << FRACTION_BITS);
@@ -74,10 +78,13 @@ impl Bucket {
         );
         let now = fixed(now_ns);
         let debt = self.arrival.saturating_sub(now);
-        // Whole units and their rest apart, since debt x cost may need more than 128 bits.
-        let debt = debt / old * new + (debt % old * new).div_ceil(old);
+        // Whole units and their rest apart, since debt x cost may need more than 128 bits. It saturates only when time
+        // goes back by centuries.
+        let debt = (debt / old)
+            .saturating_mul(new)
+            .saturating_add((debt % old * new).div_ceil(old));
         self.unit_cost = unit_cost(per_second);
-        self.arrival = now + debt;
+        self.arrival = now.saturating_add(debt);
     }
 
     /// At low rates one unit takes longer than the burst, and must be possible.
@@ -91,7 +98,7 @@ fn fixed(nanoseconds: u64) -> u128 {
 }
 
 fn unit_cost(per_second: NonZeroU64) -> u64 {
-    (SECOND << FRACTION_BITS).div_ceil(per_second.get())
+    (SECOND << FRACTION_BITS).div_ceil(per_second.get().min(RATE_MAX))
 }
 
 #[cfg(test)]
