@@ -22,6 +22,7 @@ mod repository;
 pub mod fetch;
 mod points;
 pub mod session;
+pub mod verify;
 
 pub use crate::{
     error::RepositoryError,

@@ -7,8 +7,10 @@ mod backup;
 mod restore;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use self::{
     backup::{BackupReport, BackupRequest, ChangeHint, Changes, backup},
     restore::{RestoreReport, restore},
+    verify::{VerifyReport, VerifyRequest, verify},
 };

@@ -26,7 +26,10 @@ impl World {
         let secret = Secret::draw_key_file();
         let options = CreateOptions::default();
         let repository = Repository::create(store, &secret, &options).await.unwrap();
-        Self { folder: tempfile::tempdir().unwrap(), repository }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            repository,
+        }
     }
 
     fn write(&self, contents: &[u8]) -> Arc<dyn Volume> {
@@ -37,20 +40,30 @@ impl World {
 
     async fn backup(&self, contents: &[u8], request: BackupRequest) -> super::BackupReport {
         let volume = self.write(contents);
-        let request = BackupRequest { series: "s".to_owned(), ..request };
-        backup(&self.repository, volume, request, &Control::default()).await.unwrap()
+        let request = BackupRequest {
+            series: "s".to_owned(),
+            ..request
+        };
+        backup(&self.repository, volume, request, &Control::default())
+            .await
+            .unwrap()
     }
 
     async fn restored(&self, name: &str) -> Vec<u8> {
         let points = self.repository.points().await.unwrap();
         let selector = match name {
             "latest" => Selector::default(),
-            id => Selector { id_prefix: Some(id.to_owned()), ..Selector::default() },
+            id => Selector {
+                id_prefix: Some(id.to_owned()),
+                ..Selector::default()
+            },
         };
         let point = points.find(&selector).unwrap();
         let path = self.folder.path().join(format!("restored-{name}"));
         let target = Arc::new(FileTarget::create(&path).unwrap());
-        restore(&self.repository, point, target, &Control::default()).await.unwrap();
+        restore(&self.repository, point, target, &Control::default())
+            .await
+            .unwrap();
         fs::read(path).unwrap()
     }
 }
@@ -60,7 +73,9 @@ fn contents(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let mut bytes: Vec<u8> = (0..length)
         .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             state.to_be_bytes()[0] & 0x1f
         })
         .collect();
@@ -75,7 +90,11 @@ async fn what_was_backed_up_is_restored() {
     for length in [1, 4096, 65536, 65537, 20_000_001] {
         let before = contents(length, length as u64);
         let report = world.backup(&before, BackupRequest::default()).await;
-        assert_eq!(world.restored(&report.point.id.to_string()).await, before, "{length} bytes");
+        assert_eq!(
+            world.restored(&report.point.id.to_string()).await,
+            before,
+            "{length} bytes"
+        );
     }
 }
 
@@ -86,7 +105,10 @@ async fn an_unchanged_volume_uploads_no_data() {
     let first = world.backup(&before, BackupRequest::default()).await;
     assert_eq!(first.changes.method, ChangeMethod::Everything);
     let second = world.backup(&before, BackupRequest::default()).await;
-    assert_eq!((second.changes.method, second.stats.new_bytes), (ChangeMethod::Compare, 0));
+    assert_eq!(
+        (second.changes.method, second.stats.new_bytes),
+        (ChangeMethod::Compare, 0)
+    );
     assert_eq!(second.point.manifest.volume, first.point.manifest.volume);
     assert_eq!(second.stats.packs, 0);
 }
@@ -96,16 +118,35 @@ async fn only_extents_that_are_named_are_read() {
     let world = World::new().await;
     let mut image = contents(40 << 20, 9);
     let handle = |name: &str| Some(name.to_owned());
-    world.backup(&image, BackupRequest { handle: handle("a"), ..BackupRequest::default() }).await;
+    world
+        .backup(
+            &image,
+            BackupRequest {
+                handle: handle("a"),
+                ..BackupRequest::default()
+            },
+        )
+        .await;
     image[5_000_000..5_000_100].fill(0xff);
     let mut extents = Extents::none(image.len() as u64);
     extents.add(5_000_000..5_000_100);
-    let changes = Some(ChangeHint { base: "a".to_owned(), extents });
-    let request = BackupRequest { handle: handle("b"), changes, ..BackupRequest::default() };
+    let changes = Some(ChangeHint {
+        base: "a".to_owned(),
+        extents,
+    });
+    let request = BackupRequest {
+        handle: handle("b"),
+        changes,
+        ..BackupRequest::default()
+    };
     let report = world.backup(&image, request.clone()).await;
     assert_eq!(report.changes.method, ChangeMethod::Extents);
     assert_eq!(report.stats.new_bytes, 65536);
-    assert!(report.stats.read_bytes <= (64 + 20 * 16) * 65536, "{}", report.stats.read_bytes);
+    assert!(
+        report.stats.read_bytes <= (64 + 20 * 16) * 65536,
+        "{}",
+        report.stats.read_bytes
+    );
     assert_eq!(world.restored("latest").await, image);
 
     // The same list again: its base is no longer the newest point's snapshot.
@@ -119,10 +160,29 @@ async fn a_list_that_lacks_changes_is_noticed() {
     let world = World::new().await;
     let image = contents(8 << 20, 9);
     let handle = Some("a".to_owned());
-    world.backup(&image, BackupRequest { handle, ..BackupRequest::default() }).await;
+    world
+        .backup(
+            &image,
+            BackupRequest {
+                handle,
+                ..BackupRequest::default()
+            },
+        )
+        .await;
     let other = contents(8 << 20, 10);
-    let changes = Some(ChangeHint { base: "a".to_owned(), extents: Extents::none(8 << 20) });
-    let report = world.backup(&other, BackupRequest { changes, ..BackupRequest::default() }).await;
+    let changes = Some(ChangeHint {
+        base: "a".to_owned(),
+        extents: Extents::none(8 << 20),
+    });
+    let report = world
+        .backup(
+            &other,
+            BackupRequest {
+                changes,
+                ..BackupRequest::default()
+            },
+        )
+        .await;
     assert_eq!(report.changes.method, ChangeMethod::Compare);
     assert!(report.changes.fallback.unwrap().contains("spot check"));
     assert_eq!(world.restored("latest").await, other);
@@ -131,9 +191,24 @@ async fn a_list_that_lacks_changes_is_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_may_grow_and_shrink() {
     let world = World::new().await;
-    for (length, seed) in [(1 << 20, 1), (40 << 20, 1), (17 << 20, 1), (3 << 20, 2), (0, 1), (5 << 20, 3)] {
-        let image = if length == 0 { Vec::new() } else { contents(length, seed) };
+    for (length, seed) in [
+        (1 << 20, 1),
+        (40 << 20, 1),
+        (17 << 20, 1),
+        (3 << 20, 2),
+        (0, 1),
+        (5 << 20, 3),
+    ] {
+        let image = if length == 0 {
+            Vec::new()
+        } else {
+            contents(length, seed)
+        };
         let report = world.backup(&image, BackupRequest::default()).await;
-        assert_eq!(world.restored(&report.point.id.to_string()).await, image, "{length} bytes");
+        assert_eq!(
+            world.restored(&report.point.id.to_string()).await,
+            image,
+            "{length} bytes"
+        );
     }
 }

@@ -74,6 +74,11 @@ impl Page {
         self.level
     }
 
+    /// Chunk size of the map it belongs to, as a power of two.
+    pub fn chunk_log2(&self) -> u8 {
+        self.chunk_log2
+    }
+
     /// The first chunk index that the page spans.
     pub fn first(&self) -> u64 {
         self.first

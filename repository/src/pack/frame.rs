@@ -31,12 +31,6 @@ pub(crate) fn encode_header(kind: PackKind, id: PackId, key: KeyNumber) -> [u8; 
     header
 }
 
-/// The key number that a header names. Only a hint: whatever it says, a pack opens with the right key or not at all.
-pub(crate) fn header_key(header: &[u8]) -> Option<KeyNumber> {
-    let bytes = header.get(12..14)?;
-    Some(KeyNumber::from_le_bytes([bytes[0], bytes[1]]))
-}
-
 /// Where the slot table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trailer {

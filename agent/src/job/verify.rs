@@ -1,0 +1,288 @@
+//! Verify: walk what points refer to, read as much of the data as asked for, say which points are damaged.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use repository::{
+    PackId, Point, Reference, Repository, RepositoryError, SessionId,
+    fetch::Piece,
+    layout::{self, PackKind},
+    verify::{BadSlots, Damage, Structure, VerifyRun, damage_of, selected},
+};
+use tokio::{sync::Semaphore, time::Instant};
+
+use crate::{control::Control, error::JobError, progress::Progress};
+
+/// Bytes of one request for data.
+const PIECE_BYTES: u64 = 4 << 20;
+/// Pieces that are fetched at the same time, memory permitting.
+const PIECES: usize = 8;
+
+/// What to verify.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyRequest {
+    /// How many per cent of the packs to read; 0 walks the structure only.
+    pub read_data_percent: u8,
+    /// Which points; all when empty.
+    pub points: Vec<SessionId>,
+}
+
+/// What a verify found.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyReport {
+    /// Points whose structure was walked.
+    pub points: u64,
+    /// Points that cannot be restored whole.
+    pub bad_points: Vec<SessionId>,
+    /// Pages of maps that were opened.
+    pub pages: u64,
+    /// Packs that the points may refer to.
+    pub packs: u64,
+    /// Packs that were read.
+    pub packs_read: u64,
+    /// Bytes that were read of them.
+    pub read_bytes: u64,
+    /// Objects that are not as they must be.
+    pub damage: Vec<Damage>,
+    /// Which part a partial run read.
+    pub cycle: u64,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// Verifies points.
+///
+/// # Errors
+/// When the store fails or the job is cancelled. Damage is no error: the report says what was found.
+pub async fn verify(
+    repository: &Repository,
+    request: VerifyRequest,
+    control: &Control,
+) -> Result<VerifyReport, JobError> {
+    let began = Instant::now();
+    let listed = repository.points().await?;
+    let wanted = |point: &Point| request.points.is_empty() || request.points.contains(&point.id);
+    let points: Vec<Point> = listed.points.into_iter().filter(wanted).collect();
+    let percent = request.read_data_percent.min(100);
+    let mut damage: BTreeSet<Damage> = BTreeSet::new();
+    for (object, error) in listed.damaged {
+        damage.insert(damage_of(object, error)?);
+    }
+
+    let mut structure = Structure::new(repository, control.memory_bytes / 4);
+    let mut bad_points = walk(&mut structure, &points, control).await?;
+    let mut report = VerifyReport {
+        points: points.len() as u64,
+        ..VerifyReport::default()
+    };
+    let packs = Packs::list(repository, &structure).await?;
+    report.packs = packs.count();
+    if percent > 0 {
+        report.cycle = repository.verify_cycle(percent).await?;
+        let read = Read::new(repository, control);
+        read.packs(packs.selected(percent, report.cycle)).await?;
+        let found = read
+            .found
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        (report.packs_read, report.read_bytes) = (found.packs, found.bytes);
+        damage.extend(found.damage);
+        if !found.bad.is_empty() {
+            structure.again(found.bad);
+            bad_points.extend(walk(&mut structure, &points, control).await?);
+        }
+    }
+    damage.extend(structure.damage().cloned());
+    report.pages = structure.pages();
+    report.damage = damage.into_iter().collect();
+    report.bad_points = bad_points.into_iter().collect();
+
+    let bad = |point: &&Point| report.bad_points.contains(&point.id);
+    // Only a run that read everything can take a mark away.
+    let whole = points
+        .iter()
+        .filter(|point| percent == 100 && point.bad && !bad(point));
+    let whole: Vec<SessionId> = whole.map(|point| point.id).collect();
+    let run = VerifyRun {
+        at_ms: 0,
+        percent,
+        cycle: report.cycle,
+        points: report.points,
+        packs_read: report.packs_read,
+        damaged: report
+            .damage
+            .iter()
+            .map(|damage| damage.object.clone())
+            .collect(),
+    };
+    repository
+        .record_verify(run, &report.bad_points, &whole)
+        .await?;
+    report.duration = began.elapsed();
+    Ok(report)
+}
+
+/// Walks all points; returns those that are not whole.
+async fn walk(
+    structure: &mut Structure,
+    points: &[Point],
+    control: &Control,
+) -> Result<BTreeSet<SessionId>, JobError> {
+    let mut bad = BTreeSet::new();
+    for point in points {
+        if control.cancel.is_cancelled() {
+            return Err(JobError::Cancelled);
+        }
+        if !structure.point(point).await? {
+            bad.insert(point.id);
+        }
+    }
+    Ok(bad)
+}
+
+/// The packs of all sessions that something refers to.
+struct Packs {
+    sessions: BTreeMap<(PackKind, SessionId), BTreeMap<u32, u64>>,
+}
+
+impl Packs {
+    async fn list(repository: &Repository, structure: &Structure) -> Result<Self, JobError> {
+        let mut sessions = BTreeMap::new();
+        for (kind, session) in structure.sessions() {
+            sessions.insert(
+                (kind, session),
+                repository.session_packs(kind, session).await?,
+            );
+        }
+        Ok(Self { sessions })
+    }
+
+    fn count(&self) -> u64 {
+        self.sessions.values().map(|packs| packs.len() as u64).sum()
+    }
+
+    fn selected(&self, percent: u8, cycle: u64) -> Vec<(PackKind, PackId, u64)> {
+        let all = self.sessions.iter().flat_map(|((kind, session), packs)| {
+            packs
+                .iter()
+                .map(|(number, bytes)| (*kind, PackId::new(*session, *number), *bytes))
+        });
+        all.filter(|(_, pack, _)| selected(*pack, percent, cycle))
+            .collect()
+    }
+}
+
+/// Reads packs whole.
+struct Read<'a> {
+    repository: &'a Repository,
+    control: &'a Control,
+    memory: Arc<Semaphore>,
+    found: Mutex<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    packs: u64,
+    bytes: u64,
+    damage: BTreeSet<Damage>,
+    bad: BadSlots,
+}
+
+impl<'a> Read<'a> {
+    fn new(repository: &'a Repository, control: &'a Control) -> Self {
+        let pieces = usize::try_from(control.memory_bytes / 2 / PIECE_BYTES).unwrap_or(PIECES);
+        let memory = Arc::new(Semaphore::new(pieces.clamp(1, PIECES)));
+        Self {
+            repository,
+            control,
+            memory,
+            found: Mutex::default(),
+        }
+    }
+
+    async fn packs(&self, packs: Vec<(PackKind, PackId, u64)>) -> Result<(), JobError> {
+        let total: u64 = packs.iter().map(|(_, _, bytes)| bytes).sum();
+        Progress::add(&self.control.progress.total_bytes, total);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        stream::iter(packs.into_iter().map(Ok))
+            .try_for_each_concurrent(2 * cores, |(kind, pack, bytes)| {
+                self.pack(kind, pack, bytes)
+            })
+            .await
+    }
+
+    async fn pack(&self, kind: PackKind, pack: PackId, bytes: u64) -> Result<(), JobError> {
+        if self.control.cancel.is_cancelled() {
+            return Err(JobError::Cancelled);
+        }
+        let object = layout::pack(kind, pack);
+        match self.repository.slot_table(kind, pack, bytes).await {
+            Ok((key, slots)) => {
+                let pieces = Repository::pack_pieces(key, pack, &slots, PIECE_BYTES);
+                stream::iter(pieces.into_iter().map(Ok))
+                    .try_for_each(|(piece, references)| self.piece(kind, piece, references))
+                    .await?;
+            }
+            Err(error) => self.bad_pack(kind, pack, damage_of(object, error)?),
+        }
+        Progress::add(&self.control.progress.done_bytes, bytes);
+        self.found().packs += 1;
+        Ok(())
+    }
+
+    async fn piece(
+        &self,
+        kind: PackKind,
+        piece: Piece,
+        references: Vec<Reference>,
+    ) -> Result<(), JobError> {
+        let memory = Arc::clone(&self.memory).acquire_owned().await;
+        let memory = memory.expect("the semaphore is never closed");
+        let length = piece.range.end - piece.range.start;
+        self.control.throttle.read.take(length).await;
+        let object = layout::pack(kind, piece.pack);
+        let bytes = match self.repository.read_piece(kind, &piece).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.bad_pack(kind, piece.pack, damage_of(object, error)?);
+                return Ok(());
+            }
+        };
+        Progress::add(&self.control.progress.read_bytes, length);
+        let (repository, pack) = (self.repository.clone(), piece.pack);
+        let checked = tokio::task::spawn_blocking(move || {
+            let result = repository.check_piece(kind, &piece, &references, &bytes);
+            drop((bytes, memory));
+            result
+        });
+        let (slots, error) = checked.await.unwrap_or(Err(RepositoryError::Internal))?;
+        let mut found = self.found();
+        found.bytes += length;
+        if let Some(error) = error {
+            found.damage.insert(damage_of(object, error)?);
+            if let Some(bad) = found
+                .bad
+                .entry((kind, pack))
+                .or_insert_with(|| Some(BTreeSet::new()))
+            {
+                bad.extend(slots);
+            }
+        }
+        Ok(())
+    }
+
+    fn bad_pack(&self, kind: PackKind, pack: PackId, damage: Damage) {
+        let mut found = self.found();
+        found.damage.insert(damage);
+        found.bad.insert((kind, pack), None);
+    }
+
+    fn found(&self) -> std::sync::MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
