@@ -441,7 +441,7 @@ impl Mounted {
             }
         };
         let made = run(&format!("mkfs.{kind}"), options, &[&image]);
-        (made && run("mount", &["-o", "loop"], &[&image, &point])).then_some(Self { point })
+        (made && run("mount", &["-o", "loop"], &[&image, &point])).then(|| Self { point })
     }
 }
 

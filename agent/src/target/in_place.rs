@@ -138,27 +138,39 @@ impl Target for InPlaceTarget {
         found.map_err(|source| self.read_failed(offset..self.bytes, source))
     }
 
-    /// A device may promise zeros and return something else, and so the range is read back; the holes of a file are
-    /// holes.
+    /// Only what is not zero already is zeroed on a device. It may promise zeros and return something else, and so
+    /// that is read back; the holes of a file are holes.
     fn zero(&self, range: Range<u64>) -> Result<(), TargetError> {
         assert!(range.end <= self.bytes, "a range ends within the target");
-        self.handles
-            .zero(&range, self.device)
-            .map_err(|source| self.write_failed(range.clone(), source))?;
+        let zero = |range: &Range<u64>| {
+            let zeroed = self.handles.zero(range, self.device);
+            zeroed.map_err(|source| self.write_failed(range.clone(), source))
+        };
+        let find = |range: &Range<u64>| {
+            let found = self.handles.find_not_zero(range);
+            found.map_err(|source| self.read_failed(range.clone(), source))
+        };
+        if !self.device {
+            zero(&range)?;
+        }
         let mut offset = range.start;
         while let Some(data) = self
             .next_data(offset)?
             .filter(|data| data.start < range.end)
         {
             let data = data.start..data.end.min(range.end);
-            let wrong = self.handles.find_not_zero(&data);
-            if let Some(wrong) = wrong.map_err(|source| self.read_failed(data.clone(), source))? {
+            offset = data.end;
+            let Some(found) = find(&data)? else { continue };
+            if self.device {
+                zero(&found)?;
+            }
+            if let Some(range) = find(&found)? {
                 return Err(TargetError::NotZeroed {
                     path: self.path.clone(),
-                    range: wrong,
+                    range,
                 });
             }
-            offset = data.end;
+            offset = found.end;
         }
         Ok(())
     }
