@@ -1,0 +1,1 @@
+//! Stores around stores, for tests: they record, fail, delay and stop.
