@@ -1,7 +1,7 @@
 //! What only a folder can do wrong: links, leftovers, foreign files, full and read-only disks.
 
 use super::*;
-use crate::store::{Store as _, list_all};
+use crate::store::list_all;
 
 fn store() -> (tempfile::TempDir, DirectoryStore) {
     let folder = tempfile::tempdir().unwrap();

@@ -1,1 +1,0 @@
-//! Stores around stores, for tests: they record, fail, delay and stop.
