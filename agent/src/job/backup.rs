@@ -116,6 +116,8 @@ pub async fn backup(
         }
         other => other,
     };
+    // What was read is a volume only if nobody wrote to it or replaced it meanwhile.
+    let output = output.and_then(|output| volume.check().map(|()| output).map_err(JobError::from));
     let adopted_sessions = session.adopted().sessions().to_vec();
     let session = Arc::into_inner(session).ok_or(repository::RepositoryError::Internal)?;
     let output = match output {
