@@ -1,6 +1,9 @@
 //! What goes wrong in a repository: one variant for each thing that a caller or a user can do something about.
 
-use crate::{seal::OpenError, store::StoreError};
+use crate::{
+    seal::OpenError,
+    store::{ErrorKind, StoreError},
+};
 
 /// An operation on a repository that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +124,14 @@ pub enum RepositoryError {
         /// Why.
         source: OpenError,
     },
+    /// Two points that cannot be compared chunk by chunk.
+    #[error("the points have chunks of {left} and {right} KiB: restore both and compare the files instead")]
+    ChunkSizes {
+        /// KiB of one.
+        left: u64,
+        /// KiB of the other.
+        right: u64,
+    },
     /// A task of ours ended before its work did.
     #[error("an internal task ended early")]
     Internal,
@@ -134,13 +145,8 @@ impl RepositoryError {
 
     /// Whether stored bytes are to blame, and not the way to them.
     pub fn is_damage(&self) -> bool {
-        use crate::store::ErrorKind;
-        match self {
-            Self::Damaged { .. } | Self::Chunk { .. } => true,
-            Self::Store(error) => {
-                matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Short | ErrorKind::TooLarge)
-            }
-            _ => false,
-        }
+        let absent = [ErrorKind::NotFound, ErrorKind::Short, ErrorKind::TooLarge];
+        matches!(self, Self::Damaged { .. } | Self::Chunk { .. })
+            || matches!(self, Self::Store(error) if absent.contains(&error.kind()))
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 pub const SUPERBLOCK: &str = "super";
 /// Key slots.
 pub const KEY_SLOTS: &str = "keys/slot/";
-/// Results of probes of the store.
+/// Where the store is tried out; nothing stays here.
 pub const PROBES: &str = "v/probe/";
 /// Mandatory features that were added after `init`.
 pub const FEATURES: &str = "features/";

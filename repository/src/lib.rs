@@ -23,10 +23,11 @@ pub mod fetch;
 mod points;
 pub mod session;
 pub mod verify;
+mod stats;
 
 pub use crate::{
     error::RepositoryError,
-    key::{KEY_FILE_PREFIX, Keyring, Secret, SecretError, SlotHeader, SlotKind},
+    key::{KEY_FILE_PREFIX, KeyNumber, Keyring, Secret, SecretError, SlotHeader, SlotKind},
     id::{ChunkId, IdError, PackId, RepositoryId, SessionId},
     map::{Entry, MapRoot},
     pack::{PackBuffer, PackBuffers, SealedPack, Slot},
@@ -36,5 +37,6 @@ pub use crate::{
     repository::{CreateOptions, KeySlot, Repository, VERSION, read_superblock},
     seal::{Compression, OpenError, Opener, Pressure},
     session::Session,
+    stats::SeriesStats,
     superblock::{Operation, StoreFacts, Superblock},
 };

@@ -36,8 +36,6 @@ pub(crate) enum RecordKind {
     SeriesPoint = 10,
     VerifyRun = 11,
     BadPoint = 12,
-    Feature = 13,
-    Probe = 14,
 }
 
 /// Where a record belongs: what it is bound to.

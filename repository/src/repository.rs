@@ -92,10 +92,10 @@ impl Repository {
                 if let Err(error) = repository.store().delete(&name).await {
                     tracing::warn!(object = name, %error, "a key slot that opens nothing was left behind");
                 }
-                match error.kind() {
-                    ErrorKind::Exists => Err(RepositoryError::AlreadyARepository { location }),
-                    _ => Err(error.into()),
+                if error.kind() == ErrorKind::Exists {
+                    return Err(RepositoryError::AlreadyARepository { location });
                 }
+                Err(error.into())
             }
         }
     }
@@ -214,10 +214,8 @@ impl Repository {
     /// Seals a record for `name`.
     pub(crate) fn seal_record<T: Encode<()>>(&self, name: &str, kind: RecordKind, value: &T) -> Bytes {
         let payload = minicbor::to_vec(value).expect("encoding into memory");
-        let key = match kind {
-            RecordKind::Manifest => self.keys().manifest(),
-            _ => self.keys().records(),
-        };
+        let manifest = kind == RecordKind::Manifest;
+        let key = if manifest { self.keys().manifest() } else { self.keys().records() };
         record::seal(key, kind, self.place(name), &payload).into()
     }
 
@@ -235,10 +233,9 @@ impl Repository {
         sealed: &[u8],
     ) -> Result<(T, Vec<u8>)> {
         let mut result = Err(RecordError::Unauthentic);
-        let keys: Vec<&Key> = match kind {
-            RecordKind::Manifest => vec![self.keys().manifest()],
-            _ => self.keys().record_keys().collect(),
-        };
+        let manifest = (kind == RecordKind::Manifest).then(|| self.keys().manifest());
+        let others = self.keys().record_keys().filter(|_| manifest.is_none());
+        let keys: Vec<&Key> = manifest.into_iter().chain(others).collect();
         for key in keys {
             result = record::open(key, kind, self.place(name), sealed);
             if result.is_ok() {

@@ -57,6 +57,7 @@ pub(crate) struct Features {
 /// What the store was seen to do at `init`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer to a question of its own")]
 pub struct StoreFacts {
     /// Of several writers of one name exactly one won, and its bytes were read back.
     #[n(0)]

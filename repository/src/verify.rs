@@ -293,15 +293,17 @@ pub fn damage_of(object: String, error: RepositoryError) -> Result<Damage> {
     if !error.is_damage() {
         return Err(error);
     }
-    let what = match error {
-        RepositoryError::Damaged { what, .. } => what,
-        RepositoryError::Chunk { chunk, source, .. } => format!("chunk {chunk}: {source}"),
-        RepositoryError::Store(error) => match error.kind() {
-            ErrorKind::NotFound => "it is missing".to_owned(),
-            ErrorKind::Short => "it is too short".to_owned(),
-            _ => "it is too large".to_owned(),
-        },
-        other => other.to_string(),
+    let what = if let RepositoryError::Damaged { what, .. } = error {
+        what
+    } else if let RepositoryError::Chunk { chunk, source, .. } = error {
+        format!("chunk {chunk}: {source}")
+    } else if let RepositoryError::Store(error) = error {
+        let short = error.kind() == ErrorKind::Short;
+        let missing = error.kind() == ErrorKind::NotFound;
+        let what = if missing { "it is missing" } else if short { "it is too short" } else { "it is too large" };
+        what.to_owned()
+    } else {
+        error.to_string()
     };
     Ok(Damage { object, what })
 }

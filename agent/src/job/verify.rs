@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{TryStreamExt, stream};
 use repository::{
     PackId, Point, Reference, Repository, RepositoryError, SessionId,
     fetch::Piece,

@@ -7,6 +7,7 @@ mod builder;
 mod diff;
 mod page;
 mod reader;
+mod walk;
 
 use minicbor::{Decode, Encode};
 
@@ -15,6 +16,7 @@ pub use self::{
     page::{Entry, Page, PageError},
     reader::{BasePage, MapReader, PageLoader},
 };
+pub use self::walk::walk;
 pub use self::builder::{MapBuilder, PageSink};
 pub(crate) use self::page::PAGE_BYTES_MAX;
 use crate::reference::Reference;

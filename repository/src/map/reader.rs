@@ -100,13 +100,13 @@ impl MapReader {
         'climb: while index < end {
             for level in (1..=top).rev() {
                 let Some(page) = self.page(level, index).await? else {
-                    index = (index >> span_log2(level)) + 1 << span_log2(level);
+                    index = ((index >> span_log2(level)) + 1) << span_log2(level);
                     continue 'climb;
                 };
                 let first = page.page.entries().map(|(first, _)| first);
                 let child = span_log2(level - 1);
                 let Some(next) = first.filter(|first| first >> child >= index >> child).min() else {
-                    index = (index >> span_log2(level)) + 1 << span_log2(level);
+                    index = ((index >> span_log2(level)) + 1) << span_log2(level);
                     continue 'climb;
                 };
                 index = index.max(next);
@@ -170,7 +170,8 @@ impl MapReader {
 
     /// An authentic page in the wrong place would be wrong bytes in the right place.
     fn check(&self, page: &Page, level: u8, index: u64) -> Result<(), RepositoryError> {
-        if page.level() == level && page.first() == first(level, index) {
+        let place = page.level() == level && page.first() == first(level, index);
+        if place && page.chunk_log2() == self.root.chunk_log2 {
             return Ok(());
         }
         Err(RepositoryError::damaged("page of a map", "it belongs to another place of the volume"))

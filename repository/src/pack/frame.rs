@@ -8,9 +8,9 @@ use crate::{
 };
 
 /// Bytes before the first sealed chunk.
-pub const HEADER_BYTES: usize = 48;
+pub(crate) const HEADER_BYTES: usize = 48;
 /// Bytes after the slot table.
-pub const TRAILER_BYTES: usize = 32;
+pub(crate) const TRAILER_BYTES: usize = 32;
 
 const HEADER_MAGIC: &[u8; 8] = b"SLUICEPK";
 const TRAILER_MAGIC: &[u8; 8] = b"SLUICEPT";

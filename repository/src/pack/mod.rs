@@ -10,11 +10,10 @@ mod builder;
 
 pub use self::{
     builder::{PackBuffer, PackBuffers, SealedPack},
-    frame::{HEADER_BYTES, TRAILER_BYTES},
     table::Slot,
 };
 pub(crate) use self::{
     builder::PackBuilder,
-    frame::{Trailer, decode_trailer, encode_header},
-    table::{decode_table, open_table},
+    frame::{HEADER_BYTES, TRAILER_BYTES, Trailer, decode_trailer, encode_header},
+    table::open_table,
 };

@@ -4,6 +4,7 @@
 //! real stores, so that production code has no branches for tests; [`ReadOnly`] is also of use by itself.
 
 mod delayed;
+mod discard;
 mod faulty;
 mod read_only;
 mod recorded;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 pub use self::{
     delayed::Delayed,
+    discard::Discard,
     faulty::{Fault, Faulty},
     read_only::ReadOnly,
     recorded::{Count, Record, Recorded},
