@@ -111,3 +111,79 @@ async fn provider(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use aws_smithy_runtime_api::client::{
+        http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+        orchestrator::HttpRequest,
+        result::ConnectorError,
+    };
+
+    use super::*;
+
+    /// Remembers where a request would have gone.
+    #[derive(Clone, Debug, Default)]
+    struct Nowhere(Arc<Mutex<Vec<String>>>);
+
+    impl HttpConnector for Nowhere {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+            self.0
+                .lock()
+                .unwrap()
+                .push(request.uri().split('?').next().unwrap().to_owned());
+            HttpConnectorFuture::ready(Err(ConnectorError::io("nowhere".into())))
+        }
+    }
+
+    async fn address(endpoint: Option<&str>, path_style: bool) -> String {
+        let mut config = S3Config::new("backups", Credentials::keys("id", "secret"));
+        config.endpoint = endpoint.map(str::to_owned);
+        config.region = "eu-west-1".to_owned();
+        config.path_style = path_style;
+        let nowhere = Nowhere::default();
+        let connector = SharedHttpConnector::new(nowhere.clone());
+        let http = http_client_fn(move |_, _| connector.clone());
+        let credentials = provider(&config, http.clone()).await;
+        let settings = settings(&config)
+            .http_client(http)
+            .credentials_provider(credentials);
+        let client = Client::from_conf(settings.build());
+        client
+            .get_object()
+            .bucket("backups")
+            .key("a/b")
+            .send()
+            .await
+            .unwrap_err();
+        let requests = nowhere.0.lock().unwrap();
+        assert_eq!(requests.len(), 1, "the SDK tries once");
+        requests[0].clone()
+    }
+
+    #[tokio::test]
+    async fn buckets_are_addressed_by_host_name_or_by_path() {
+        for (endpoint, path_style, expected) in [
+            (
+                None,
+                false,
+                "https://backups.s3.eu-west-1.amazonaws.com/a/b",
+            ),
+            (None, true, "https://s3.eu-west-1.amazonaws.com/backups/a/b"),
+            (
+                Some("https://s3.example:9000"),
+                true,
+                "https://s3.example:9000/backups/a/b",
+            ),
+            (
+                Some("https://s3.example:9000"),
+                false,
+                "https://backups.s3.example:9000/a/b",
+            ),
+        ] {
+            assert_eq!(address(endpoint, path_style).await, expected);
+        }
+    }
+}
