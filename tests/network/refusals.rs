@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use repository::store::{
-    ErrorKind, Store,
+    ErrorKind, Store, StoreError,
     s3::{Credentials, S3Config, S3Store, Trust},
 };
 use support::{
@@ -128,29 +129,34 @@ async fn a_certificate_of_an_authority_we_do_not_trust() {
 #[tokio::test]
 async fn objects_that_are_missing_too_large_or_too_short() {
     let server = Faulty::start().await;
-    server.store.put_new("object", body(100)).await.unwrap();
-    let error = |outcome: Result<_, repository::store::StoreError>| {
-        outcome.map(|_: bytes::Bytes| ()).unwrap_err().kind()
-    };
+    let store = &server.store;
+    store.put_new("object", body(100)).await.unwrap();
+    let kind = |outcome: Result<Bytes, StoreError>| outcome.unwrap_err().kind();
+    assert_eq!(kind(store.get("absent", 10).await), ErrorKind::NotFound);
     assert_eq!(
-        error(server.store.get("absent", 10).await),
+        kind(store.get_range("absent", 0..1).await),
         ErrorKind::NotFound
     );
     assert_eq!(
-        error(server.store.get_range("absent", 0..1).await),
+        kind(store.get_range("absent", 0..0).await),
         ErrorKind::NotFound
     );
+    assert_eq!(kind(store.get("object", 99).await), ErrorKind::TooLarge);
     assert_eq!(
-        error(server.store.get("object", 99).await),
-        ErrorKind::TooLarge
-    );
-    assert_eq!(
-        error(server.store.get_range("object", 90..101).await),
+        kind(store.get_range("object", 90..101).await),
         ErrorKind::Short
     );
     assert_eq!(
-        error(server.store.get_range("object", 100..101).await),
+        kind(store.get_range("object", 100..101).await),
         ErrorKind::Short
     );
-    assert_eq!(server.methods(), "PUT GET GET GET GET GET");
+    assert_eq!(
+        kind(store.get_range("object", 101..101).await),
+        ErrorKind::Short
+    );
+    assert_eq!(server.methods(), "PUT GET GET GET GET GET GET GET");
+    for empty in [0..0, 50..50, 100..100] {
+        assert!(store.get_range("object", empty).await.unwrap().is_empty());
+    }
+    assert_eq!(kind(store.get("../object", 100).await), ErrorKind::Other);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use repository::store::{
-    ErrorKind, Store,
+    ErrorKind, Store, probe,
     s3::{Environment, S3Config, Trust},
 };
 use support::s3_server::{ACCESS_KEY_ID, BUCKET, S3Server, SECRET_ACCESS_KEY};
@@ -11,6 +11,11 @@ use support::s3_server::{ACCESS_KEY_ID, BUCKET, S3Server, SECRET_ACCESS_KEY};
 use crate::{LARGE_BYTES, body, store};
 
 async fn check(store: &dyn Store) {
+    let report = probe::probe(store).await.unwrap();
+    assert!(report.violations.is_empty(), "{:?}", report.violations);
+    assert!(
+        report.write_once && report.read_after_write && report.list_after_write && report.ranges
+    );
     let large = body(LARGE_BYTES + 1);
     store.put_new("packs/large", large.clone()).await.unwrap();
     store

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use futures::future::join_all;
 use repository::store::{
-    ErrorKind, Store,
+    ErrorKind, Store, probe,
     s3::{Credentials, Environment, S3Config, S3Store},
 };
 use tokio::time::Instant;
@@ -50,6 +50,10 @@ async fn check(name: &str, address: &str) {
     let config = S3Config::resolve(&address, &Environment::of_process())
         .await
         .expect("settings");
+    let report = probe::probe(&store(&config, "probe").await)
+        .await
+        .expect("probe");
+    assert!(report.violations.is_empty(), "{:?}", report.violations);
     exactly_one_writer_wins(&store(&config, "race").await).await;
     large_objects_come_back_whole(&store(&config, "large").await).await;
     refusals_have_their_kind(name, &config).await;

@@ -56,7 +56,7 @@ use self::{
     read::Want,
     window::{Gate, Slot},
 };
-use super::{Entry, ErrorKind, LIST_PAGE_ENTRIES, Pace, Page, Result, Store};
+use super::{Entry, ErrorKind, LIST_PAGE_ENTRIES, Pace, Page, Result, Store, StoreError, name};
 use crate::random;
 
 /// Pages without an entry, yet not the last, that are read on through: servers send them while they skip deleted keys.
@@ -230,18 +230,34 @@ impl Store for S3Store {
     }
 
     async fn put_new(&self, name: &str, body: Bytes) -> Result<()> {
+        name::check("put", name)?;
         self.write(name, body).await
     }
 
     async fn get(&self, name: &str, bytes_max: u64) -> Result<Bytes> {
+        name::check("get", name)?;
         self.read(name, &Want::Whole { bytes_max }).await
     }
 
     async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
-        if range.is_empty() {
-            return Ok(Bytes::new());
+        name::check("get", name)?;
+        match range {
+            Range { start, end } if start > end => {
+                Err(StoreError::new("get", name, ErrorKind::Short))
+            }
+            // HTTP has no empty ranges: what is asked is whether the object reaches so far.
+            Range { start: 0, end: 0 } => {
+                match self.read(name, &Want::Whole { bytes_max: 0 }).await {
+                    Err(error) if error.kind() != ErrorKind::TooLarge => Err(error),
+                    _ => Ok(Bytes::new()),
+                }
+            }
+            Range { start, end } if start == end => {
+                self.read(name, &Want::Part(start - 1..start)).await?;
+                Ok(Bytes::new())
+            }
+            range => self.read(name, &Want::Part(range)).await,
         }
-        self.read(name, &Want::Part(range)).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
@@ -281,6 +297,7 @@ impl Store for S3Store {
     }
 
     async fn delete(&self, name: &str) -> Result<()> {
+        name::check("delete", name)?;
         let mut attempts = self.patience.attempts();
         loop {
             match self.delete_once(name).await {
