@@ -1,0 +1,325 @@
+//! Objects in a bucket of Amazon S3 or of a server that speaks its protocol.
+//!
+//! What is particular: one attempt per request of the SDK, and a loop of our own around it that knows what may be
+//! repeated; a watch that notices a connection on which nothing moves, rather than a deadline that would have to know
+//! how fast it should be; one checksum per body, sent as a header with an unsigned, unchunked body, which every server
+//! understands; and an answer to "did my write arrive?" that is never a guess.
+//!
+//! Modules in reading order; each uses only those above it, but that the operations are methods of [`S3Store`].
+
+mod address;
+mod body;
+mod client;
+mod config;
+mod credentials;
+mod environment;
+mod error;
+mod failure;
+mod patience;
+mod read;
+mod window;
+mod write;
+
+use std::{
+    fmt,
+    future::Future,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use async_trait::async_trait;
+use aws_sdk_s3::{
+    Client,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::list_objects_v2::ListObjectsV2Output,
+    types::Object,
+};
+use bytes::Bytes;
+
+pub use self::{
+    address::S3Address,
+    config::{IN_FLIGHT_MAX, S3Config, SignPayload, Trust},
+    credentials::Credentials,
+    environment::Environment,
+    error::S3ConfigError,
+    patience::Patience,
+};
+use self::{
+    body::Watch,
+    failure::{Course, Failure},
+    patience::Attempts,
+    read::Want,
+    window::{Gate, Slot},
+};
+use super::{Entry, ErrorKind, LIST_PAGE_ENTRIES, Pace, Page, Result, Store, StoreError, name};
+use crate::random;
+
+/// Pages without an entry, yet not the last, that are read on through: servers send them while they skip deleted keys.
+const EMPTY_PAGES_MAX: usize = 100;
+
+/// A bucket, or a folder in one.
+pub struct S3Store {
+    client: Client,
+    bucket: String,
+    prefix: String,
+    location: String,
+    signs_payload: bool,
+    patience: Patience,
+    pace: Option<Arc<dyn Pace>>,
+    gate: Gate,
+    /// Whether any server has ever answered.
+    met: AtomicBool,
+}
+
+impl S3Store {
+    /// Prepares a store. Nothing is asked of the server yet.
+    ///
+    /// # Errors
+    /// When the settings cannot be used.
+    pub async fn new(config: S3Config) -> std::result::Result<Self, S3ConfigError> {
+        address::bucket_name(&config.bucket)?;
+        address::key_prefix(&config.prefix)?;
+        config
+            .endpoint
+            .as_deref()
+            .map(address::endpoint)
+            .transpose()?;
+        Ok(Self {
+            client: client::connect(&config).await?,
+            location: config.location(),
+            signs_payload: config.signs_payload(),
+            gate: Gate::new(config.in_flight_max),
+            met: AtomicBool::new(false),
+            bucket: config.bucket,
+            prefix: config.prefix,
+            patience: config.patience,
+            pace: config.pace,
+        })
+    }
+
+    /// The key of an object.
+    fn key(&self, name: &str) -> String {
+        if self.prefix.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}/{name}", self.prefix)
+        }
+    }
+
+    /// Waits until one more request may be made.
+    async fn enter(&self) -> Slot<'_> {
+        if let Some(pace) = &self.pace {
+            pace.request().await;
+        }
+        self.gate.enter().await
+    }
+
+    /// Makes one request and waits for the head of its answer.
+    async fn exchange<T, E>(
+        &self,
+        slot: &Slot<'_>,
+        watch: &Watch,
+        request: impl Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> std::result::Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let answer = tokio::select! {
+            answer = request => answer,
+            () = watch.stalled() => return Err(Failure::stalled()),
+        };
+        let answered = answer
+            .as_ref()
+            .map_or_else(|error| error.raw_response().is_some(), |_| true);
+        self.met.fetch_or(answered, Ordering::Relaxed);
+        let failure = answer.as_ref().err().map(Failure::of);
+        if failure
+            .as_ref()
+            .is_some_and(|failure| failure.kind() == ErrorKind::Throttled)
+        {
+            slot.refused();
+        } else if answered {
+            slot.answered();
+        }
+        match (answer, failure) {
+            (_, Some(failure)) => Err(failure),
+            (Ok(answer), None) => Ok(answer),
+            (Err(error), None) => Err(Failure::of(&error)),
+        }
+    }
+
+    /// Pauses before the next attempt, or gives up with `failure`.
+    async fn pause(
+        &self,
+        attempts: &mut Attempts,
+        failure: Failure,
+        operation: &'static str,
+        name: &str,
+    ) -> Result<()> {
+        let draw = u32::from_le_bytes(random::array());
+        let Some(pause) = attempts.pause(&failure, self.met.load(Ordering::Relaxed), draw) else {
+            return Err(failure.into_error(operation, name));
+        };
+        tracing::debug!(
+            object = name,
+            attempt = attempts.made(),
+            pause_ms = pause.as_millis(),
+            error = %failure,
+            "{operation} is tried again"
+        );
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// One request for a page, from a continuation token or a name on.
+    async fn list_once(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        token: Option<String>,
+    ) -> std::result::Result<ListObjectsV2Output, Failure> {
+        let slot = self.enter().await;
+        let watch = Watch::start(&self.patience);
+        let request = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(self.key(prefix))
+            .set_start_after(
+                after
+                    .filter(|_| token.is_none())
+                    .map(|after| self.key(after)),
+            )
+            .set_continuation_token(token)
+            .max_keys(i32::try_from(LIST_PAGE_ENTRIES).expect("a thousand"));
+        self.exchange(&slot, &watch, request.send()).await
+    }
+
+    /// Translates what a listing says about an object.
+    fn entry(&self, object: &Object) -> Option<Entry> {
+        let name = object.key()?.strip_prefix(&self.key(""))?;
+        Some(Entry {
+            name: name.to_owned(),
+            bytes: u64::try_from(object.size()?).ok()?,
+            modified: SystemTime::try_from(*object.last_modified()?).ok()?,
+        })
+    }
+
+    async fn delete_once(&self, name: &str) -> std::result::Result<(), Failure> {
+        let slot = self.enter().await;
+        let watch = Watch::start(&self.patience);
+        let request = self
+            .client
+            .delete_object()
+            .bucket(&self.bucket)
+            .key(self.key(name));
+        self.exchange(&slot, &watch, request.send()).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for S3Store {
+    fn location(&self) -> String {
+        self.location.clone()
+    }
+
+    async fn put_new(&self, name: &str, body: Bytes) -> Result<()> {
+        name::check("put", name)?;
+        self.write(name, body).await
+    }
+
+    async fn get(&self, name: &str, bytes_max: u64) -> Result<Bytes> {
+        name::check("get", name)?;
+        self.read(name, &Want::Whole { bytes_max }).await
+    }
+
+    async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
+        name::check("get", name)?;
+        match range {
+            Range { start, end } if start > end => {
+                Err(StoreError::new("get", name, ErrorKind::Short))
+            }
+            // HTTP has no empty ranges: what is asked is whether the object reaches so far.
+            Range { start: 0, end: 0 } => {
+                match self.read(name, &Want::Whole { bytes_max: 0 }).await {
+                    Err(error) if error.kind() != ErrorKind::TooLarge => Err(error),
+                    _ => Ok(Bytes::new()),
+                }
+            }
+            Range { start, end } if start == end => {
+                self.read(name, &Want::Part(start - 1..start)).await?;
+                Ok(Bytes::new())
+            }
+            range => self.read(name, &Want::Part(range)).await,
+        }
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
+        let mut attempts = self.patience.attempts();
+        let mut token = None;
+        let mut empty_pages = 0;
+        loop {
+            let failure = match self.list_once(prefix, after, token.clone()).await {
+                Err(failure) => failure,
+                Ok(answer) => {
+                    let entries: Option<Vec<Entry>> = answer
+                        .contents()
+                        .iter()
+                        .map(|object| self.entry(object))
+                        .collect();
+                    let more = answer.is_truncated().unwrap_or_default();
+                    match entries {
+                        None => Failure::nonsense("an entry lacks its name, size or time"),
+                        Some(entries) if !follow(&entries, after) => {
+                            let cause = "names are not listed in byte order";
+                            Failure::new(ErrorKind::Unsupported, Course::Final, cause)
+                        }
+                        Some(entries) if !entries.is_empty() || !more => {
+                            return Ok(Page { entries, more });
+                        }
+                        Some(_) if empty_pages < EMPTY_PAGES_MAX => {
+                            empty_pages += 1;
+                            token = answer.next_continuation_token().map(str::to_owned);
+                            continue;
+                        }
+                        Some(_) => Failure::nonsense("too many pages without an entry"),
+                    }
+                }
+            };
+            self.pause(&mut attempts, failure, "list", prefix).await?;
+        }
+    }
+
+    async fn delete(&self, name: &str) -> Result<()> {
+        name::check("delete", name)?;
+        let mut attempts = self.patience.attempts();
+        loop {
+            match self.delete_once(name).await {
+                Ok(()) => return Ok(()),
+                Err(failure) if failure.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(failure) => self.pause(&mut attempts, failure, "delete", name).await?,
+            }
+        }
+    }
+}
+
+/// Whether entries are in byte order, and after the name they were to follow.
+fn follow(entries: &[Entry], after: Option<&str>) -> bool {
+    let first = entries.first().map(|entry| entry.name.as_str());
+    let starts = first.zip(after).is_none_or(|(first, after)| first > after);
+    starts && entries.is_sorted_by(|one, next| one.name < next.name)
+}
+
+impl fmt::Debug for S3Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Store")
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,125 @@
+//! What holds when nothing goes wrong, with and without TLS.
+
+use std::fs;
+
+use repository::store::{
+    ErrorKind, Store, probe,
+    s3::{Environment, S3Config, Trust},
+};
+use support::s3_server::{ACCESS_KEY_ID, BUCKET, S3Server, SECRET_ACCESS_KEY};
+
+use crate::{LARGE_BYTES, body, store};
+
+async fn check(store: &dyn Store) {
+    let report = probe::probe(store).await.unwrap();
+    assert!(report.violations.is_empty(), "{:?}", report.violations);
+    assert!(
+        report.write_once && report.read_after_write && report.list_after_write && report.ranges
+    );
+    let large = body(LARGE_BYTES + 1);
+    store.put_new("packs/large", large.clone()).await.unwrap();
+    store
+        .put_new("packs/large", large.clone())
+        .await
+        .expect("the same bytes again are a success");
+    let error = store
+        .put_new("packs/large", body(LARGE_BYTES))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exists);
+    assert_eq!(store.get("packs/large", 1 << 30).await.unwrap(), large);
+    assert_eq!(
+        store.get_range("packs/large", 5..1_000_005).await.unwrap(),
+        large.slice(5..1_000_005)
+    );
+    let page = store.list("", None).await.unwrap();
+    assert_eq!(page.entries.len(), 1);
+    assert_eq!(page.entries[0].name, "packs/large");
+    store.delete("packs/large").await.unwrap();
+    assert_eq!(
+        store.get("packs/large", 10).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+}
+
+#[tokio::test]
+async fn a_sound_server_keeps_the_contract() {
+    let server = S3Server::start().await;
+    check(&store(server.config()).await).await;
+}
+
+#[tokio::test]
+async fn a_server_with_an_authority_given_inline_keeps_the_contract() {
+    let server = S3Server::start_tls().await;
+    check(&store(server.config()).await).await;
+}
+
+#[tokio::test]
+async fn a_server_with_an_authority_in_a_file_keeps_the_contract() {
+    let server = S3Server::start_tls().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    fs::write(&file, &server.authority).unwrap();
+    let address = format!(
+        "s3://{BUCKET}/a?endpoint=https://localhost:{}&ca-file={}",
+        server.address.port(),
+        file.display(),
+    );
+    let environment: Environment = [
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into_iter()
+    .collect();
+    let config = S3Config::resolve(&address.parse().unwrap(), &environment)
+        .await
+        .unwrap();
+    assert!(matches!(config.trust, Trust::Pem(_)));
+    check(&store(config).await).await;
+}
+
+#[tokio::test]
+async fn sharing_a_bucket_needs_only_a_prefix_each() {
+    let server = S3Server::start().await;
+    let one = store(S3Config {
+        prefix: "one".into(),
+        ..server.config()
+    })
+    .await;
+    let whole = store(S3Config {
+        prefix: String::new(),
+        ..server.config()
+    })
+    .await;
+    one.put_new("a/b", body(10)).await.unwrap();
+    server.buckets.overwrite(BUCKET, "oneself", body(10));
+    assert_eq!(one.list("", None).await.unwrap().entries[0].name, "a/b");
+    let names: Vec<_> = whole
+        .list("one", None)
+        .await
+        .unwrap()
+        .entries
+        .into_iter()
+        .map(|e| e.name)
+        .collect();
+    assert_eq!(names, ["one/a/b", "oneself"]);
+}
+
+#[tokio::test]
+async fn a_location_can_be_typed_again_and_shows_no_secret() {
+    let server = S3Server::start().await;
+    let store = store(server.config()).await;
+    let location = store.location();
+    assert_eq!(
+        location,
+        format!("s3://{BUCKET}/some/prefix?endpoint={}", server.endpoint())
+    );
+    for shown in [
+        location,
+        format!("{store:?}"),
+        format!("{:?}", server.config()),
+    ] {
+        assert!(!shown.contains(SECRET_ACCESS_KEY), "{shown}");
+    }
+}
