@@ -12,6 +12,7 @@ use crate::{
 
 /// What a register holds. Only `Backup` makes a recovery point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum RegisterKind {
     /// A recovery point.
     #[n(1)]
@@ -53,6 +54,7 @@ pub struct Register {
 
 /// How the changed parts of a volume were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum ChangeMethod {
     /// Everything was read: there was no parent to compare with.
     #[n(0)]

@@ -9,6 +9,7 @@ use crate::{
 
 /// How a chunk's contents are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
 #[repr(u8)]
 pub enum Codec {
     /// As they are.

@@ -19,6 +19,7 @@ use crate::{
 
 /// How hard to compress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Compression {
     /// Not at all.
     #[n(0)]

@@ -25,6 +25,7 @@ const ARGON2_PASSES: u32 = 3;
 
 /// How the root key is sealed in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum SlotKind {
     /// Under 32 random bytes.
     #[n(1)]
