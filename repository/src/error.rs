@@ -13,7 +13,9 @@ pub enum RepositoryError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Nothing, or something else, is there.
-    #[error("{location} is not a Sluice repository: run `sluice init` there first, or check the address")]
+    #[error(
+        "{location} is not a Sluice repository: run `sluice init` there first, or check the address"
+    )]
     NotARepository {
         /// Where.
         location: String,
@@ -86,13 +88,17 @@ pub enum RepositoryError {
         writer: String,
     },
     /// Somebody else decided that this session may not commit.
-    #[error("another writer has taken over `{series}`: nothing was committed; run the backup again")]
+    #[error(
+        "another writer has taken over `{series}`: nothing was committed; run the backup again"
+    )]
     Fenced {
         /// The series.
         series: String,
     },
     /// Forgetting the newest good point of a series.
-    #[error("{point} is the newest good recovery point of `{series}`: say `--force` to forget it all the same")]
+    #[error(
+        "{point} is the newest good recovery point of `{series}`: say `--force` to forget it all the same"
+    )]
     NewestPoint {
         /// The point.
         point: String,
@@ -115,7 +121,9 @@ pub enum RepositoryError {
     #[error("the repository has {0} key slots, as many as it may have: remove one first")]
     TooManySlots(usize),
     /// A chunk does not open.
-    #[error("chunk {chunk} in `{object}` is damaged: {source}; run `sluice verify` to see which points are affected")]
+    #[error(
+        "chunk {chunk} in `{object}` is damaged: {source}; run `sluice verify` to see which points are affected"
+    )]
     Chunk {
         /// The chunk.
         chunk: String,
@@ -125,12 +133,24 @@ pub enum RepositoryError {
         source: OpenError,
     },
     /// Two points that cannot be compared chunk by chunk.
-    #[error("the points have chunks of {left} and {right} KiB: restore both and compare the files instead")]
+    #[error(
+        "the points have chunks of {left} and {right} KiB: restore both and compare the files instead"
+    )]
     ChunkSizes {
         /// KiB of one.
         left: u64,
         /// KiB of the other.
         right: u64,
+    },
+    /// A chunk that was sealed a moment ago does not open.
+    #[error(
+        "a chunk of `{object}` changed in memory before it was uploaded: test this machine's memory"
+    )]
+    Memory {
+        /// The pack.
+        object: String,
+        /// Why.
+        source: OpenError,
     },
     /// A task of ours ended before its work did.
     #[error("an internal task ended early")]
@@ -140,7 +160,10 @@ pub enum RepositoryError {
 impl RepositoryError {
     /// Something that an authentic object says is wrong.
     pub(crate) fn damaged(object: impl Into<String>, what: impl Into<String>) -> Self {
-        Self::Damaged { object: object.into(), what: what.into() }
+        Self::Damaged {
+            object: object.into(),
+            what: what.into(),
+        }
     }
 
     /// Whether stored bytes are to blame, and not the way to them.

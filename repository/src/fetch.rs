@@ -46,7 +46,10 @@ pub struct Piece {
 pub fn plan(references: &[Reference], piece_bytes_max: u64) -> Vec<Piece> {
     let mut by_pack: BTreeMap<(PackId, KeyNumber), Vec<usize>> = BTreeMap::new();
     for (position, reference) in references.iter().enumerate() {
-        by_pack.entry((reference.pack, reference.key)).or_default().push(position);
+        by_pack
+            .entry((reference.pack, reference.key))
+            .or_default()
+            .push(position);
     }
     let mut pieces: Vec<Piece> = Vec::new();
     for ((pack, key), mut members) in by_pack {
@@ -57,12 +60,18 @@ pub fn plan(references: &[Reference], piece_bytes_max: u64) -> Vec<Piece> {
             match &mut open {
                 Some(piece)
                     if range.start <= piece.range.end + GAP_BYTES_MAX
-                        && range.end.max(piece.range.end) - piece.range.start <= piece_bytes_max =>
+                        && range.end.max(piece.range.end) - piece.range.start
+                            <= piece_bytes_max =>
                 {
                     piece.range.end = piece.range.end.max(range.end);
                     piece.members.push(position);
                 }
-                _ => pieces.extend(open.replace(Piece { pack, key, range, members: vec![position] })),
+                _ => pieces.extend(open.replace(Piece {
+                    pack,
+                    key,
+                    range,
+                    members: vec![position],
+                })),
             }
         }
         pieces.extend(open);
@@ -92,9 +101,11 @@ impl PackOpener<'_> {
         plain: &mut [u8],
     ) -> Result<(), RepositoryError> {
         let keys = self.repository.keys();
-        let result = opener.open(&self.key, reference, sealed, plain, |plain| match self.kind {
-            PackKind::Data => keys.chunk_id(plain),
-            PackKind::Meta => keys.page_id(plain),
+        let result = opener.open(&self.key, reference, sealed, plain, |plain| {
+            match self.kind {
+                PackKind::Data => keys.chunk_id(plain),
+                PackKind::Meta => keys.page_id(plain),
+            }
         });
         result.map_err(|source| chunk_error(self.kind, reference, source))
     }
@@ -103,7 +114,11 @@ impl PackOpener<'_> {
 fn chunk_error(kind: PackKind, reference: &Reference, source: OpenError) -> RepositoryError {
     let object = layout::pack(kind, reference.pack);
     let chunk = reference.id.to_string()[..16].to_owned();
-    RepositoryError::Chunk { chunk, object, source }
+    RepositoryError::Chunk {
+        chunk,
+        object,
+        source,
+    }
 }
 
 impl Repository {
@@ -122,27 +137,38 @@ impl Repository {
         };
         let key = key.ok_or_else(|| chunk_error(kind, reference, OpenError::NoKey))?;
         let key = seal::pack_key(key, reference.pack);
-        Ok(PackOpener { repository: self, kind, key })
+        Ok(PackOpener {
+            repository: self,
+            kind,
+            key,
+        })
     }
 
     /// Reads a piece of a pack.
     ///
     /// # Errors
     /// When the store fails, or the pack is missing or too short.
-    pub async fn read_piece(&self, kind: PackKind, piece: &Piece) -> Result<Bytes, RepositoryError> {
+    pub async fn read_piece(
+        &self,
+        kind: PackKind,
+        piece: &Piece,
+    ) -> Result<Bytes, RepositoryError> {
         let name = layout::pack(kind, piece.pack);
         Ok(self.store().get_range(&name, piece.range.clone()).await?)
     }
 
     /// Loads pages of maps.
     pub fn pages(&self) -> Arc<dyn PageLoader> {
-        Arc::new(Pages { repository: self.clone() })
+        Arc::new(Pages {
+            repository: self.clone(),
+        })
     }
 }
 
 /// The sealed bytes of a reference within the bytes of its piece.
 pub fn within<'a>(piece: &Piece, bytes: &'a [u8], reference: &Reference) -> &'a [u8] {
-    let start = usize::try_from(u64::from(reference.offset) - piece.range.start).expect("pieces are small");
+    let start =
+        usize::try_from(u64::from(reference.offset) - piece.range.start).expect("pieces are small");
     let length = usize::try_from(reference.stored_bytes).expect("pieces are small");
     &bytes[start..start + length]
 }
@@ -168,7 +194,10 @@ impl PageLoader for Pages {
                 pages[position] = Some(page);
             }
         }
-        Ok(pages.into_iter().map(|page| page.expect("each reference is in one piece")).collect())
+        Ok(pages
+            .into_iter()
+            .map(|page| page.expect("each reference is in one piece"))
+            .collect())
     }
 }
 
@@ -183,10 +212,19 @@ fn open_pages(
     let mut pages = Vec::with_capacity(piece.members.len());
     for position in piece.members.iter().copied() {
         let reference = &references[position];
-        let mut plain = vec![0; usize::try_from(reference.plain_bytes).expect("decoding limits it")];
-        pack.open(&mut opener, reference, within(piece, bytes, reference), &mut plain)?;
+        let mut plain =
+            vec![0; usize::try_from(reference.plain_bytes).expect("decoding limits it")];
+        pack.open(
+            &mut opener,
+            reference,
+            within(piece, bytes, reference),
+            &mut plain,
+        )?;
         let page = Page::decode(&plain).map_err(|error| match error {
-            PageError::Newer => RepositoryError::Newer { what: "a page of a map".to_owned(), version: VERSION },
+            PageError::Newer => RepositoryError::Newer {
+                what: "a page of a map".to_owned(),
+                version: VERSION,
+            },
             PageError::NotAPage => RepositoryError::damaged(
                 layout::pack(PackKind::Meta, reference.pack),
                 "authentic, but not a page of a map",
@@ -223,7 +261,12 @@ mod tests {
     #[test]
     fn neighbours_share_a_request_and_far_ones_do_not() {
         let far = 100 + u32::try_from(GAP_BYTES_MAX).unwrap() + 1;
-        let wanted = [reference(0, 0, 50), reference(0, 60, 40), reference(0, far, 10), reference(1, 0, 5)];
+        let wanted = [
+            reference(0, 0, 50),
+            reference(0, 60, 40),
+            reference(0, far, 10),
+            reference(1, 0, 5),
+        ];
         let pieces = plan(&wanted, 1 << 20);
         let ranges: Vec<_> = pieces.iter().map(|piece| piece.range.clone()).collect();
         assert_eq!(ranges, [0..100, u64::from(far)..u64::from(far) + 10, 0..5]);

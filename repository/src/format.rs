@@ -21,7 +21,11 @@ pub const SMALL_VOLUME_BYTES_MAX: u64 = 1 << 40;
 
 /// The chunk size, as a power of two, of a new series of a volume of this size.
 pub const fn chunk_log2_default(volume_bytes: u64) -> u8 {
-    if volume_bytes <= SMALL_VOLUME_BYTES_MAX { CHUNK_LOG2_MIN } else { 18 }
+    if volume_bytes <= SMALL_VOLUME_BYTES_MAX {
+        CHUNK_LOG2_MIN
+    } else {
+        18
+    }
 }
 
 /// Bytes that AES-256-GCM adds to what it seals.

@@ -66,13 +66,18 @@ pub fn parse_pack(kind: PackKind, name: &str) -> Option<PackId> {
     let mut parts = rest.split('/');
     let (shard, session, sequence) = (parts.next()?, parts.next()?, parts.next()?);
     let session: SessionId = session.parse().ok()?;
-    let consistent = parts.next().is_none() && session.to_string().starts_with(shard) && shard.len() == 2;
+    let consistent =
+        parts.next().is_none() && session.to_string().starts_with(shard) && shard.len() == 2;
     consistent.then(|| Some(PackId::new(session, parse_u32(sequence)?)))?
 }
 
 /// The advisory copy of a pack's slot table.
 pub fn slot_table(pack: PackId) -> String {
-    format!("{}{:08x}", session_slot_tables(pack.session()), pack.sequence())
+    format!(
+        "{}{:08x}",
+        session_slot_tables(pack.session()),
+        pack.sequence()
+    )
 }
 
 /// All advisory slot tables of a session.
@@ -82,7 +87,9 @@ pub fn session_slot_tables(session: SessionId) -> String {
 
 /// Takes the name of a slot table apart.
 pub fn parse_slot_table(name: &str) -> Option<PackId> {
-    let (session, sequence) = name.strip_prefix(&format!("d/{DOMAIN}/i/L0/"))?.split_once('/')?;
+    let (session, sequence) = name
+        .strip_prefix(&format!("d/{DOMAIN}/i/L0/"))?
+        .split_once('/')?;
     Some(PackId::new(session.parse().ok()?, parse_u32(sequence)?))
 }
 
@@ -179,12 +186,20 @@ pub fn series_points(series_hash: &str) -> String {
 
 /// One entry of that index. `time_ms` counts down, so that byte order is newest first.
 pub fn series_point(series_hash: &str, time_ms: u64, point: SessionId) -> String {
-    format!("{}{:016x}-{point}", series_points(series_hash), u64::MAX - time_ms)
+    format!(
+        "{}{:016x}-{point}",
+        series_points(series_hash),
+        u64::MAX - time_ms
+    )
 }
 
 /// Takes the name of an index entry apart.
 pub fn parse_series_point(series_hash: &str, name: &str) -> Option<SessionId> {
-    name.strip_prefix(&series_points(series_hash))?.split_once('-')?.1.parse().ok()
+    name.strip_prefix(&series_points(series_hash))?
+        .split_once('-')?
+        .1
+        .parse()
+        .ok()
 }
 
 /// Rounds of pruning. This version does not prune, and refuses to write once somebody did.
@@ -237,13 +252,25 @@ mod tests {
         assert_eq!(parse_pack(PackKind::Data, &pack(PackKind::Meta, id)), None);
         assert_eq!(parse_slot_table(&slot_table(id)), Some(id));
         let object = |name: String| parse_session_object(&name);
-        assert_eq!(object(intent(session)), Some((session, SessionObject::Intent)));
-        assert_eq!(object(heartbeat(session, 9)), Some((session, SessionObject::Heartbeat)));
-        assert_eq!(object(checkpoint(session, 9)), Some((session, SessionObject::Checkpoint(9))));
+        assert_eq!(
+            object(intent(session)),
+            Some((session, SessionObject::Intent))
+        );
+        assert_eq!(
+            object(heartbeat(session, 9)),
+            Some((session, SessionObject::Heartbeat))
+        );
+        assert_eq!(
+            object(checkpoint(session, 9)),
+            Some((session, SessionObject::Checkpoint(9)))
+        );
         assert_eq!(parse_register(&register(session)), Some(session));
         assert_eq!(parse_delete_marker(&delete_marker(session)), Some(session));
         assert_eq!(parse_bad_point(&bad_point(session)), Some(session));
-        assert_eq!(parse_series_point("ab", &series_point("ab", 5, session)), Some(session));
+        assert_eq!(
+            parse_series_point("ab", &series_point("ab", 5, session)),
+            Some(session)
+        );
     }
 
     #[test]
@@ -254,7 +281,13 @@ mod tests {
 
     #[test]
     fn foreign_names_are_not_ours() {
-        for name in ["", "d/default/p/", "d/default/p/zz/1/2", "d/other/c/00000000/1", "super"] {
+        for name in [
+            "",
+            "d/default/p/",
+            "d/default/p/zz/1/2",
+            "d/other/c/00000000/1",
+            "super",
+        ] {
             assert_eq!(parse_pack(PackKind::Data, name), None);
             assert_eq!(parse_register(name), None);
             assert_eq!(parse_session_object(name), None);

@@ -27,8 +27,8 @@ mod stats;
 
 pub use crate::{
     error::RepositoryError,
-    key::{KEY_FILE_PREFIX, KeyNumber, Keyring, Secret, SecretError, SlotHeader, SlotKind},
     id::{ChunkId, IdError, PackId, RepositoryId, SessionId},
+    key::{KEY_FILE_PREFIX, KeyNumber, Keyring, Secret, SecretError, SlotHeader, SlotKind},
     map::{Entry, MapRoot},
     pack::{PackBuffer, PackBuffers, SealedPack, Slot},
     point::{ChangeMethod, Manifest, Point, Register, RegisterKind, SourceFacts, Stats},

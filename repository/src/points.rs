@@ -62,24 +62,41 @@ impl Points {
     /// When there is none, or an id fits several.
     pub fn find(&self, selector: &Selector) -> Result<&Point> {
         let fits = |point: &&Point| {
-            selector.series.as_ref().is_none_or(|series| point.manifest.series == *series)
-                && selector.as_of_ms.is_none_or(|time| point.manifest.finished_ms <= time)
-                && selector.id_prefix.as_ref().is_none_or(|prefix| point.id.to_string().starts_with(prefix))
+            selector
+                .series
+                .as_ref()
+                .is_none_or(|series| point.manifest.series == *series)
+                && selector
+                    .as_of_ms
+                    .is_none_or(|time| point.manifest.finished_ms <= time)
+                && selector
+                    .id_prefix
+                    .as_ref()
+                    .is_none_or(|prefix| point.id.to_string().starts_with(prefix))
         };
         let fitting: Vec<&Point> = self.points.iter().filter(fits).collect();
         let name = selector.name.clone();
         if selector.id_prefix.is_some() {
             return match fitting[..] {
                 [point] => Ok(point),
-                [] => Err(RepositoryError::NoPoint { name, hint: String::new() }),
-                _ => Err(RepositoryError::AmbiguousPoint { name, count: fitting.len() }),
+                [] => Err(RepositoryError::NoPoint {
+                    name,
+                    hint: String::new(),
+                }),
+                _ => Err(RepositoryError::AmbiguousPoint {
+                    name,
+                    count: fitting.len(),
+                }),
             };
         }
         let good = fitting.iter().rev().find(|point| !point.bad);
         good.copied().ok_or_else(|| RepositoryError::NoPoint {
             name,
             hint: match fitting.last() {
-                Some(point) => format!(" that is good ({} failed a verify: name it by its id)", point.id.short()),
+                Some(point) => format!(
+                    " that is good ({} failed a verify: name it by its id)",
+                    point.id.short()
+                ),
                 None => String::new(),
             },
         })
@@ -92,10 +109,16 @@ impl Repository {
     /// # Errors
     /// When the store fails. Damaged registers are no error: they are named in the result.
     pub async fn points(&self) -> Result<Points> {
-        let forgotten = self.marked(&layout::delete_markers(), layout::parse_delete_marker).await?;
-        let bad = self.marked(&layout::bad_points(), layout::parse_bad_point).await?;
+        let forgotten = self
+            .marked(&layout::delete_markers(), layout::parse_delete_marker)
+            .await?;
+        let bad = self
+            .marked(&layout::bad_points(), layout::parse_bad_point)
+            .await?;
         let names = list_all(&**self.store(), &layout::registers()).await?;
-        let ids = names.iter().filter_map(|entry| layout::parse_register(&entry.name));
+        let ids = names
+            .iter()
+            .filter_map(|entry| layout::parse_register(&entry.name));
         let wanted: Vec<SessionId> = ids.filter(|id| !forgotten.contains(id)).collect();
         let mut read = stream::iter(wanted)
             .map(|id| async move { (id, self.register(id).await) })
@@ -103,15 +126,28 @@ impl Repository {
         let mut found = Points::default();
         while let Some((id, register)) = read.next().await {
             match register {
-                Ok(Some(Register { kind: RegisterKind::Backup, manifest: Some(manifest), .. })) => {
-                    found.points.push(Point { id, manifest, bad: bad.contains(&id), sibling: false });
+                Ok(Some(Register {
+                    kind: RegisterKind::Backup,
+                    manifest: Some(manifest),
+                    ..
+                })) => {
+                    found.points.push(Point {
+                        id,
+                        manifest,
+                        bad: bad.contains(&id),
+                        sibling: false,
+                    });
                 }
                 Ok(_) => {}
-                Err(error) if error.is_damage() => found.damaged.push((layout::register(id), error)),
+                Err(error) if error.is_damage() => {
+                    found.damaged.push((layout::register(id), error))
+                }
                 Err(error) => return Err(error),
             }
         }
-        found.points.sort_by_key(|point| (point.manifest.finished_ms, point.id));
+        found
+            .points
+            .sort_by_key(|point| (point.manifest.finished_ms, point.id));
         mark_siblings(&mut found.points);
         Ok(found)
     }
@@ -119,9 +155,14 @@ impl Repository {
     /// The newest good point of a series, by the advisory index if it has an answer, else by listing everything.
     pub(crate) async fn newest(&self, series: &str) -> Result<Option<Point>> {
         let hash = self.keys().series_hash(series);
-        let page = self.store().list(&layout::series_points(&hash), None).await?;
+        let page = self
+            .store()
+            .list(&layout::series_points(&hash), None)
+            .await?;
         for entry in page.entries {
-            let Some(id) = layout::parse_series_point(&hash, &entry.name) else { continue };
+            let Some(id) = layout::parse_series_point(&hash, &entry.name) else {
+                continue;
+            };
             if let Some(point) = self.live_point(id).await?
                 && point.manifest.series == series
             {
@@ -129,29 +170,47 @@ impl Repository {
             }
         }
         let points = self.points().await?.points;
-        Ok(points.into_iter().rev().find(|point| point.manifest.series == series && !point.bad))
+        Ok(points
+            .into_iter()
+            .rev()
+            .find(|point| point.manifest.series == series && !point.bad))
     }
 
     /// The point with this id, if it is there, good and not forgotten.
     pub(crate) async fn live_point(&self, id: SessionId) -> Result<Option<Point>> {
         let manifest = match self.register(id).await {
-            Ok(Some(Register { kind: RegisterKind::Backup, manifest: Some(manifest), .. })) => manifest,
+            Ok(Some(Register {
+                kind: RegisterKind::Backup,
+                manifest: Some(manifest),
+                ..
+            })) => manifest,
             Ok(_) => return Ok(None),
             Err(error) if error.is_damage() => return Ok(None),
             Err(error) => return Err(error),
         };
         let gone = self.exists(&layout::delete_marker(id)).await?;
         let bad = self.exists(&layout::bad_point(id)).await?;
-        Ok((!gone && !bad).then_some(Point { id, manifest, bad, sibling: false }))
+        Ok((!gone && !bad).then_some(Point {
+            id,
+            manifest,
+            bad,
+            sibling: false,
+        }))
     }
 
     /// What the register of a session holds, if it was written.
     pub(crate) async fn register(&self, id: SessionId) -> Result<Option<Register>> {
-        Ok(self.register_digest(id).await?.map(|(register, _)| register))
+        Ok(self
+            .register_digest(id)
+            .await?
+            .map(|(register, _)| register))
     }
 
     /// The same, with the keyed hash of its plaintext.
-    pub(crate) async fn register_digest(&self, id: SessionId) -> Result<Option<(Register, [u8; 32])>> {
+    pub(crate) async fn register_digest(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(Register, [u8; 32])>> {
         let name = layout::register(id);
         let sealed = match self.store().get(&name, RECORD_BYTES_MAX).await {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -179,8 +238,18 @@ impl Repository {
             }
         }
         for id in ids {
-            let marker = DeleteMarker { at_ms: clock::now_ms(), reason: reason.to_owned() };
-            match self.put_record(&layout::delete_marker(*id), RecordKind::DeleteMarker, &marker).await {
+            let marker = DeleteMarker {
+                at_ms: clock::now_ms(),
+                reason: reason.to_owned(),
+            };
+            match self
+                .put_record(
+                    &layout::delete_marker(*id),
+                    RecordKind::DeleteMarker,
+                    &marker,
+                )
+                .await
+            {
                 // Forgotten already.
                 Err(error) if error.kind() == ErrorKind::Exists => {}
                 other => other?,
@@ -196,7 +265,10 @@ impl Repository {
         parse: impl Fn(&str) -> Option<SessionId>,
     ) -> Result<std::collections::BTreeSet<SessionId>> {
         let entries = list_all(&**self.store(), prefix).await?;
-        Ok(entries.iter().filter_map(|entry| parse(&entry.name)).collect())
+        Ok(entries
+            .iter()
+            .filter_map(|entry| parse(&entry.name))
+            .collect())
     }
 
     async fn exists(&self, name: &str) -> Result<bool> {

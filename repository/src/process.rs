@@ -28,7 +28,12 @@ impl Process {
     /// This process.
     pub(crate) fn current() -> Self {
         let pid = std::process::id();
-        let text = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let text = |path: &str| {
+            fs::read_to_string(path)
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        };
         Self {
             host: text("/proc/sys/kernel/hostname"),
             boot: text("/proc/sys/kernel/random/boot_id"),
@@ -50,13 +55,20 @@ impl Process {
 }
 
 fn namespace() -> String {
-    fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default()
+    fs::read_link("/proc/self/ns/pid")
+        .map(|link| link.display().to_string())
+        .unwrap_or_default()
 }
 
 /// Field 22 of `/proc/PID/stat`; the name before it may hold spaces and parentheses.
 fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -67,9 +79,29 @@ mod tests {
     fn this_process_runs_and_one_that_started_at_another_time_does_not() {
         let current = Process::current();
         assert!(!current.is_gone());
-        assert!(Process { started: current.started + 1, ..current.clone() }.is_gone());
+        assert!(
+            Process {
+                started: current.started + 1,
+                ..current.clone()
+            }
+            .is_gone()
+        );
         let started = current.started + 1;
-        assert!(!Process { started, namespace: "pid:[1]".to_owned(), ..current.clone() }.is_gone());
-        assert!(!Process { started, boot: "another".to_owned(), ..current }.is_gone());
+        assert!(
+            !Process {
+                started,
+                namespace: "pid:[1]".to_owned(),
+                ..current.clone()
+            }
+            .is_gone()
+        );
+        assert!(
+            !Process {
+                started,
+                boot: "another".to_owned(),
+                ..current
+            }
+            .is_gone()
+        );
     }
 }

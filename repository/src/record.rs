@@ -67,7 +67,11 @@ pub(crate) fn seal(key: &Key, kind: RecordKind, place: Place<'_>, payload: &[u8]
     record.extend_from_slice(payload);
     let aad = associated(kind, place);
     let tag = cipher(key, &salt)
-        .seal_in_place_separate_tag(nonce(), Aad::from(aad), &mut record[HEADER_BYTES + SALT_BYTES..])
+        .seal_in_place_separate_tag(
+            nonce(),
+            Aad::from(aad),
+            &mut record[HEADER_BYTES + SALT_BYTES..],
+        )
         .expect("a record is far below the limit of AES-GCM");
     record.extend_from_slice(tag.as_ref());
     record
@@ -114,7 +118,11 @@ fn associated(kind: RecordKind, place: Place<'_>) -> Vec<u8> {
     aad.extend_from_slice(&[VERSION, kind as u8, SUITE_BLAKE3_AES256GCM, 0]);
     aad.extend_from_slice(place.repository.as_bytes());
     for text in [place.domain, place.name] {
-        aad.extend_from_slice(&u32::try_from(text.len()).expect("names are short").to_le_bytes());
+        aad.extend_from_slice(
+            &u32::try_from(text.len())
+                .expect("names are short")
+                .to_le_bytes(),
+        );
         aad.extend_from_slice(text.as_bytes());
     }
     aad
@@ -127,23 +135,45 @@ mod tests {
     #[test]
     fn a_record_opens_only_where_and_as_what_it_was_sealed() {
         let key = Key::draw();
-        let here = Place { repository: RepositoryId::draw(), domain: "default", name: "a/b" };
+        let here = Place {
+            repository: RepositoryId::draw(),
+            domain: "default",
+            name: "a/b",
+        };
         let record = seal(&key, RecordKind::Intent, here, b"payload");
         let opened = |kind, place, bytes: &[u8]| open(&key, kind, place, bytes);
-        assert_eq!(opened(RecordKind::Intent, here, &record).as_deref(), Ok(&b"payload"[..]));
+        assert_eq!(
+            opened(RecordKind::Intent, here, &record).as_deref(),
+            Ok(&b"payload"[..])
+        );
         for place in [
-            Place { repository: RepositoryId::draw(), ..here },
-            Place { domain: "other", ..here },
-            Place { name: "a/c", ..here },
+            Place {
+                repository: RepositoryId::draw(),
+                ..here
+            },
+            Place {
+                domain: "other",
+                ..here
+            },
+            Place {
+                name: "a/c",
+                ..here
+            },
         ] {
-            assert_eq!(opened(RecordKind::Intent, place, &record), Err(RecordError::Unauthentic));
+            assert_eq!(
+                opened(RecordKind::Intent, place, &record),
+                Err(RecordError::Unauthentic)
+            );
         }
         assert!(opened(RecordKind::Manifest, here, &record).is_err());
         assert!(open(&Key::draw(), RecordKind::Intent, here, &record).is_err());
         for position in 0..record.len() {
             let mut damaged = record.clone();
             damaged[position] ^= 1;
-            assert!(opened(RecordKind::Intent, here, &damaged).is_err(), "byte {position}");
+            assert!(
+                opened(RecordKind::Intent, here, &damaged).is_err(),
+                "byte {position}"
+            );
             assert!(opened(RecordKind::Intent, here, &record[..position]).is_err());
         }
     }

@@ -59,7 +59,11 @@ impl Repository {
     ///
     /// # Errors
     /// When something is there, or the store does not enforce write-once and that was not accepted.
-    pub async fn create(store: SharedStore, secret: &Secret, options: &CreateOptions) -> Result<Self> {
+    pub async fn create(
+        store: SharedStore,
+        secret: &Secret,
+        options: &CreateOptions,
+    ) -> Result<Self> {
         let location = store.location();
         match store.get(layout::SUPERBLOCK, RECORD_BYTES_MAX).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -80,12 +84,25 @@ impl Repository {
         let (root, keys) = (Key::draw(), Keyring::draw());
         let superblock = Superblock::new(RepositoryId::draw(), clock::now_ms(), facts);
         let name = layout::keyring(0);
-        store.put_new(&name, keys.seal(&root, superblock.id, &name).into()).await?;
-        let repository = Self { inner: Arc::new(Inner { store, superblock, keys, root }) };
+        store
+            .put_new(&name, keys.seal(&root, superblock.id, &name).into())
+            .await?;
+        let repository = Self {
+            inner: Arc::new(Inner {
+                store,
+                superblock,
+                keys,
+                root,
+            }),
+        };
         let slot = repository.add_slot(secret, &options.label).await?;
         // Last, so that a repository exists exactly when it can be opened.
         let bytes = repository.inner.superblock.encode(&repository.inner.root);
-        match repository.store().put_new(layout::SUPERBLOCK, bytes.into()).await {
+        match repository
+            .store()
+            .put_new(layout::SUPERBLOCK, bytes.into())
+            .await
+        {
             Ok(()) => Ok(repository),
             Err(error) => {
                 let name = layout::key_slot(&slot);
@@ -108,10 +125,20 @@ impl Repository {
         let (bytes, superblock) = read_superblock(&store).await?;
         let root = open_root(&store, secret, superblock.id).await?;
         if !Superblock::check(&bytes, &root) {
-            return Err(RepositoryError::damaged(layout::SUPERBLOCK, "it does not match its seal"));
+            return Err(RepositoryError::damaged(
+                layout::SUPERBLOCK,
+                "it does not match its seal",
+            ));
         }
         let keys = open_keyring(&store, &root, superblock.id).await?;
-        let repository = Self { inner: Arc::new(Inner { store, superblock, keys, root }) };
+        let repository = Self {
+            inner: Arc::new(Inner {
+                store,
+                superblock,
+                keys,
+                root,
+            }),
+        };
         repository.require(Operation::Read).await?;
         Ok(repository)
     }
@@ -156,7 +183,10 @@ impl Repository {
     pub async fn slots(&self) -> Result<Vec<KeySlot>> {
         let mut slots = Vec::new();
         for (id, bytes) in read_slots(self.store()).await? {
-            slots.push(KeySlot { id, header: key::parse_slot_header(&bytes).ok() });
+            slots.push(KeySlot {
+                id,
+                header: key::parse_slot_header(&bytes).ok(),
+            });
         }
         Ok(slots)
     }
@@ -170,10 +200,20 @@ impl Repository {
         if slots >= KEY_SLOTS_MAX {
             return Err(RepositoryError::TooManySlots(slots));
         }
-        let id: String = random::array::<8>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let id: String = random::array::<8>()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let name = layout::key_slot(&id);
         let label: String = label.chars().take(200).collect();
-        let slot = key::seal_slot(secret, &self.inner.root, &label, clock::now_ms(), self.id(), &name);
+        let slot = key::seal_slot(
+            secret,
+            &self.inner.root,
+            &label,
+            clock::now_ms(),
+            self.id(),
+            &name,
+        );
         self.store().put_new(&name, slot.into()).await?;
         // Read back and tried: a slot that does not open must not be relied on.
         let slot = self.store().get(&name, RECORD_BYTES_MAX).await?;
@@ -191,11 +231,17 @@ impl Repository {
         let slots = self.slots().await?;
         let mut matching = slots.iter().filter(|slot| slot.id.starts_with(id));
         let (Some(slot), None) = (matching.next(), matching.next()) else {
-            return Err(RepositoryError::NoSlot { slot: id.to_owned() });
+            return Err(RepositoryError::NoSlot {
+                slot: id.to_owned(),
+            });
         };
-        let others = slots.iter().filter(|other| other.header.is_some() && other.id != slot.id);
+        let others = slots
+            .iter()
+            .filter(|other| other.header.is_some() && other.id != slot.id);
         if others.count() == 0 {
-            return Err(RepositoryError::LastSlot { slot: slot.id.clone() });
+            return Err(RepositoryError::LastSlot {
+                slot: slot.id.clone(),
+            });
         }
         self.store().delete(&layout::key_slot(&slot.id)).await?;
         Ok(slot.id.clone())
@@ -208,21 +254,37 @@ impl Repository {
         kind: RecordKind,
         value: &T,
     ) -> std::result::Result<(), StoreError> {
-        self.store().put_new(name, self.seal_record(name, kind, value)).await
+        self.store()
+            .put_new(name, self.seal_record(name, kind, value))
+            .await
     }
 
     /// Seals a record for `name`.
-    pub(crate) fn seal_record<T: Encode<()>>(&self, name: &str, kind: RecordKind, value: &T) -> Bytes {
+    pub(crate) fn seal_record<T: Encode<()>>(
+        &self,
+        name: &str,
+        kind: RecordKind,
+        value: &T,
+    ) -> Bytes {
         let payload = minicbor::to_vec(value).expect("encoding into memory");
         let manifest = kind == RecordKind::Manifest;
-        let key = if manifest { self.keys().manifest() } else { self.keys().records() };
+        let key = if manifest {
+            self.keys().manifest()
+        } else {
+            self.keys().records()
+        };
         record::seal(key, kind, self.place(name), &payload).into()
     }
 
     /// Reads and opens the record called `name`.
-    pub(crate) async fn get_record<T: for<'b> Decode<'b, ()>>(&self, name: &str, kind: RecordKind) -> Result<T> {
+    pub(crate) async fn get_record<T: for<'b> Decode<'b, ()>>(
+        &self,
+        name: &str,
+        kind: RecordKind,
+    ) -> Result<T> {
         let sealed = self.store().get(name, RECORD_BYTES_MAX).await?;
-        self.open_record(name, kind, &sealed).map(|(value, _)| value)
+        self.open_record(name, kind, &sealed)
+            .map(|(value, _)| value)
     }
 
     /// Opens a record; returns its plaintext too.
@@ -243,7 +305,10 @@ impl Repository {
             }
         }
         let payload = result.map_err(|error| match error {
-            RecordError::Newer => RepositoryError::Newer { what: format!("`{name}`"), version: VERSION },
+            RecordError::Newer => RepositoryError::Newer {
+                what: format!("`{name}`"),
+                version: VERSION,
+            },
             RecordError::NotARecord | RecordError::Unauthentic => {
                 RepositoryError::damaged(name, error.to_string())
             }
@@ -254,7 +319,11 @@ impl Repository {
     }
 
     pub(crate) fn place<'a>(&self, name: &'a str) -> Place<'a> {
-        Place { repository: self.id(), domain: DOMAIN, name }
+        Place {
+            repository: self.id(),
+            domain: DOMAIN,
+            name,
+        }
     }
 
     /// Deletes what is no longer needed; that it stays is no harm.
@@ -293,7 +362,11 @@ pub async fn read_superblock(store: &SharedStore) -> Result<(Bytes, Superblock)>
 
 async fn read_slots(store: &SharedStore) -> Result<Vec<(String, Bytes)>> {
     let mut slots = Vec::new();
-    for entry in list_all(&**store, layout::KEY_SLOTS).await?.into_iter().take(KEY_SLOTS_MAX) {
+    for entry in list_all(&**store, layout::KEY_SLOTS)
+        .await?
+        .into_iter()
+        .take(KEY_SLOTS_MAX)
+    {
         let id = entry.name[layout::KEY_SLOTS.len()..].to_owned();
         match store.get(&entry.name, RECORD_BYTES_MAX).await {
             Ok(bytes) => slots.push((id, bytes)),
@@ -326,13 +399,20 @@ async fn open_root(store: &SharedStore, secret: &Secret, id: RepositoryId) -> Re
         }
     }
     let location = store.location();
-    Err(damaged.unwrap_or(RepositoryError::WrongSecret { secret: name, slots: slots.len(), location }))
+    Err(damaged.unwrap_or(RepositoryError::WrongSecret {
+        secret: name,
+        slots: slots.len(),
+        location,
+    }))
 }
 
 /// Opens the newest version of the keyring.
 async fn open_keyring(store: &SharedStore, root: &Key, id: RepositoryId) -> Result<Keyring> {
     let prefix = format!("keys/{DOMAIN}/");
-    let newest = list_all(&**store, &prefix).await?.pop().map(|entry| entry.name);
+    let newest = list_all(&**store, &prefix)
+        .await?
+        .pop()
+        .map(|entry| entry.name);
     // Named even when the listing lacks it, so that the error says what is missing.
     let name = newest.unwrap_or_else(|| layout::keyring(0));
     let object = match store.get(&name, RECORD_BYTES_MAX).await {
@@ -341,5 +421,6 @@ async fn open_keyring(store: &SharedStore, root: &Key, id: RepositoryId) -> Resu
         }
         other => other?,
     };
-    Keyring::open(root, id, &name, &object).map_err(|error| RepositoryError::damaged(name, error.to_string()))
+    Keyring::open(root, id, &name, &object)
+        .map_err(|error| RepositoryError::damaged(name, error.to_string()))
 }

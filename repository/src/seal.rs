@@ -83,7 +83,11 @@ impl fmt::Debug for Compressor {
 impl Compressor {
     pub(crate) fn new() -> Self {
         let sampler = compressor(1);
-        Self { context: None, sampler, sample_first: false }
+        Self {
+            context: None,
+            sampler,
+            sample_first: false,
+        }
     }
 
     /// Compresses `plain` into the start of `out`, whose length is at least that of `plain`. Returns the length, or
@@ -92,7 +96,11 @@ impl Compressor {
         if self.sample_first && plain.len() > 2 * SAMPLE_BYTES && !self.sample_compresses(plain) {
             return None;
         }
-        if self.context.as_ref().is_none_or(|(current, _)| *current != level) {
+        if self
+            .context
+            .as_ref()
+            .is_none_or(|(current, _)| *current != level)
+        {
             self.context = Some((level, compressor(level)));
         }
         let (_, context) = self.context.as_mut().expect("made above");
@@ -111,7 +119,9 @@ impl Compressor {
             part.copy_from_slice(&plain[start..start + piece]);
         }
         let mut out = [0; SAMPLE_BYTES - SAMPLE_BYTES / 20];
-        self.sampler.compress_to_buffer(&sample, &mut out[..]).is_ok()
+        self.sampler
+            .compress_to_buffer(&sample, &mut out[..])
+            .is_ok()
     }
 }
 
@@ -129,7 +139,9 @@ pub(crate) fn encrypt(key: &Key, reference: &Reference, bytes: &mut [u8]) -> [u8
     let tag = cipher(key, reference)
         .seal_in_place_separate_tag(nonce(reference.slot), associated(reference), bytes)
         .expect("a chunk is far below the limit of AES-GCM");
-    tag.as_ref().try_into().expect("a tag of AES-GCM has 16 bytes")
+    tag.as_ref()
+        .try_into()
+        .expect("a tag of AES-GCM has 16 bytes")
 }
 
 /// Why a sealed chunk does not open.
@@ -164,7 +176,10 @@ impl fmt::Debug for Opener {
 impl Default for Opener {
     fn default() -> Self {
         let context = bulk::Decompressor::new().expect("zstd has memory for a context");
-        Self { context, scratch: Vec::new() }
+        Self {
+            context,
+            scratch: Vec::new(),
+        }
     }
 }
 
@@ -179,7 +194,9 @@ impl Opener {
         plain: &mut [u8],
         hash: impl Fn(&[u8]) -> ChunkId,
     ) -> Result<(), OpenError> {
-        let (body, tag) = sealed.split_last_chunk::<TAG_BYTES>().ok_or(OpenError::Unauthentic)?;
+        let (body, tag) = sealed
+            .split_last_chunk::<TAG_BYTES>()
+            .ok_or(OpenError::Unauthentic)?;
         let cipher = cipher(key, reference);
         let (nonce, aad) = (nonce(reference.slot), associated(reference));
         match reference.codec {
@@ -205,7 +222,11 @@ impl Opener {
                 }
             }
         }
-        if hash(plain) == reference.id { Ok(()) } else { Err(OpenError::WrongContents) }
+        if hash(plain) == reference.id {
+            Ok(())
+        } else {
+            Err(OpenError::WrongContents)
+        }
     }
 }
 

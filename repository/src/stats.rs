@@ -46,7 +46,10 @@ impl Repository {
     pub async fn stats(&self, points: &[Point]) -> Result<Vec<SeriesStats>, RepositoryError> {
         let mut by_series: BTreeMap<&str, Vec<&Point>> = BTreeMap::new();
         for point in points {
-            by_series.entry(&point.manifest.series).or_default().push(point);
+            by_series
+                .entry(&point.manifest.series)
+                .or_default()
+                .push(point);
         }
         let loader = self.pages();
         let mut owners: HashMap<PackId, Vec<Owner>> = HashMap::new();
@@ -66,7 +69,13 @@ impl Repository {
             for map in points.iter().filter_map(|point| point.manifest.volume) {
                 let page = |page: &Reference| pages.insert(page.id);
                 map::walk(&loader, map, page, |entry| {
-                    count(&mut owners, &mut counted, &mut stats, number, &entry.reference);
+                    count(
+                        &mut owners,
+                        &mut counted,
+                        &mut stats,
+                        number,
+                        &entry.reference,
+                    );
                 })
                 .await?;
             }
@@ -87,7 +96,10 @@ impl Repository {
         let map = |point: &Point| {
             let what = "it holds no volume".to_owned();
             let object = point.id.short();
-            point.manifest.volume.ok_or(RepositoryError::Damaged { object, what })
+            point
+                .manifest
+                .volume
+                .ok_or(RepositoryError::Damaged { object, what })
         };
         let (left, right): (MapRoot, MapRoot) = (map(left)?, map(right)?);
         if left.chunk_log2 != right.chunk_log2 {

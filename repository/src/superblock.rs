@@ -57,7 +57,10 @@ pub(crate) struct Features {
 /// What the store was seen to do at `init`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an answer to a question of its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an answer to a question of its own"
+)]
 pub struct StoreFacts {
     /// Of several writers of one name exactly one won, and its bytes were read back.
     #[n(0)]
@@ -102,7 +105,13 @@ pub(crate) enum SuperblockError {
 
 impl Superblock {
     pub(crate) fn new(id: RepositoryId, created_ms: u64, store: StoreFacts) -> Self {
-        Self { id, created_ms, suite: SUITE_BLAKE3_AES256GCM, features: Features::default(), store }
+        Self {
+            id,
+            created_ms,
+            suite: SUITE_BLAKE3_AES256GCM,
+            features: Features::default(),
+            store,
+        }
     }
 
     pub(crate) fn encode(&self, root: &Key) -> Vec<u8> {
@@ -126,8 +135,11 @@ impl Superblock {
             return Err(SuperblockError::Newer { major: bytes[8] });
         }
         let length = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]);
-        let body = bytes[HEADER_BYTES..].split_last_chunk::<MAC_BYTES>().map(|(body, _)| body);
-        let body = body.filter(|body| u32::try_from(body.len()) == Ok(length) && bytes[8] == FORMAT_MAJOR);
+        let body = bytes[HEADER_BYTES..]
+            .split_last_chunk::<MAC_BYTES>()
+            .map(|(body, _)| body);
+        let body =
+            body.filter(|body| u32::try_from(body.len()) == Ok(length) && bytes[8] == FORMAT_MAJOR);
         let superblock: Self = minicbor::decode(body.ok_or(SuperblockError::Damaged)?)
             .map_err(|_| SuperblockError::Damaged)?;
         if superblock.suite != SUITE_BLAKE3_AES256GCM {
@@ -138,9 +150,11 @@ impl Superblock {
 
     /// Whether these bytes were made by somebody who had the root key.
     pub(crate) fn check(bytes: &[u8], root: &Key) -> bool {
-        bytes.split_last_chunk::<MAC_BYTES>().is_some_and(|(body, found)| {
-            aws_lc_rs::constant_time::verify_slices_are_equal(&mac(root, body), found).is_ok()
-        })
+        bytes
+            .split_last_chunk::<MAC_BYTES>()
+            .is_some_and(|(body, found)| {
+                aws_lc_rs::constant_time::verify_slices_are_equal(&mac(root, body), found).is_ok()
+            })
     }
 
     /// A feature that this program does not know and must know for `operation`. It knows none yet.
@@ -172,16 +186,26 @@ mod tests {
         for position in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[position] ^= 1;
-            let noticed = Superblock::decode(&damaged).is_err() || !Superblock::check(&damaged, &root);
+            let noticed =
+                Superblock::decode(&damaged).is_err() || !Superblock::check(&damaged, &root);
             assert!(noticed, "byte {position}");
-            assert!(Superblock::decode(&bytes[..position]).is_err(), "cut at {position}");
+            assert!(
+                Superblock::decode(&bytes[..position]).is_err(),
+                "cut at {position}"
+            );
         }
     }
 
     #[test]
     fn a_newer_format_says_so() {
-        let mut bytes = Superblock::new(RepositoryId::draw(), 5, StoreFacts::default()).encode(&Key::draw());
+        let mut bytes =
+            Superblock::new(RepositoryId::draw(), 5, StoreFacts::default()).encode(&Key::draw());
         bytes[8] = FORMAT_MAJOR + 1;
-        assert_eq!(Superblock::decode(&bytes), Err(SuperblockError::Newer { major: FORMAT_MAJOR + 1 }));
+        assert_eq!(
+            Superblock::decode(&bytes),
+            Err(SuperblockError::Newer {
+                major: FORMAT_MAJOR + 1
+            })
+        );
     }
 }

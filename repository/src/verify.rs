@@ -137,8 +137,17 @@ impl Structure {
     /// When the store fails. Damage is no error: it is remembered.
     pub async fn point(&mut self, point: &Point) -> Result<bool> {
         match point.manifest.volume {
-            Some(MapRoot { page: Some(page), level, chunk_log2, .. }) => {
-                let place = Place { level, chunk_log2, first: 0 };
+            Some(MapRoot {
+                page: Some(page),
+                level,
+                chunk_log2,
+                ..
+            }) => {
+                let place = Place {
+                    level,
+                    chunk_log2,
+                    first: 0,
+                };
                 let pages = self.load(&[(place, page)]).await?;
                 match &pages[0] {
                     Some(root) => Box::pin(self.page(place, page, root)).await,
@@ -160,7 +169,16 @@ impl Structure {
             let below: Vec<(Place, Reference)> = page
                 .entries()
                 .filter(|(_, entry)| !self.visited.contains(&entry.reference.id))
-                .map(|(first, entry)| (Place { level: place.level - 1, first, ..place }, entry.reference))
+                .map(|(first, entry)| {
+                    (
+                        Place {
+                            level: place.level - 1,
+                            first,
+                            ..place
+                        },
+                        entry.reference,
+                    )
+                })
                 .collect();
             for batch in below.chunks(PAGES) {
                 let pages = self.load(batch).await?;
@@ -182,7 +200,10 @@ impl Structure {
     }
 
     /// Loads pages together, and one by one when that fails, so that one damaged page hides no other.
-    async fn load(&mut self, wanted: &[(Place, Reference)]) -> Result<Vec<Option<std::sync::Arc<Page>>>> {
+    async fn load(
+        &mut self,
+        wanted: &[(Place, Reference)],
+    ) -> Result<Vec<Option<std::sync::Arc<Page>>>> {
         let references: Vec<Reference> = wanted.iter().map(|(_, reference)| *reference).collect();
         let loaded = match self.loader.load(&references).await {
             Ok(pages) => pages.into_iter().map(Some).collect(),
@@ -205,11 +226,16 @@ impl Structure {
         for ((place, reference), page) in wanted.iter().zip(loaded) {
             let fits = |page: &std::sync::Arc<Page>| {
                 let first = place.first >> span_log2(place.level) << span_log2(place.level);
-                page.level() == place.level && page.first() == first && page.chunk_log2() == place.chunk_log2
+                page.level() == place.level
+                    && page.first() == first
+                    && page.chunk_log2() == place.chunk_log2
             };
             if page.as_ref().is_some_and(|page| !fits(page)) {
                 let object = layout::pack(PackKind::Meta, reference.pack);
-                self.damage.insert(Damage { object, what: "a page belongs to another place".to_owned() });
+                self.damage.insert(Damage {
+                    object,
+                    what: "a page belongs to another place".to_owned(),
+                });
             }
             pages.push(page.filter(fits));
         }
@@ -220,18 +246,28 @@ impl Structure {
     async fn reference(&mut self, kind: PackKind, reference: &Reference) -> Result<bool> {
         let name = || layout::pack(kind, reference.pack);
         if let Some(slots) = self.bad.get(&(kind, reference.pack))
-            && slots.as_ref().is_none_or(|slots| slots.contains(&reference.slot))
+            && slots
+                .as_ref()
+                .is_none_or(|slots| slots.contains(&reference.slot))
         {
             return Ok(false);
         }
-        let Some(slots) = self.table(kind, reference).await? else { return Ok(false) };
+        let Some(slots) = self.table(kind, reference).await? else {
+            return Ok(false);
+        };
         let slot = slots.get(usize::from(reference.slot));
         let found = slot.map(|slot| slot.reference(reference.pack, reference.key, reference.slot));
         if found == Some(*reference) {
             return Ok(true);
         }
-        let what = format!("slot {} is not the chunk that a map refers to", reference.slot);
-        self.damage.insert(Damage { object: name(), what });
+        let what = format!(
+            "slot {} is not the chunk that a map refers to",
+            reference.slot
+        );
+        self.damage.insert(Damage {
+            object: name(),
+            what,
+        });
         Ok(false)
     }
 
@@ -246,10 +282,17 @@ impl Structure {
         let table = match self.length(kind, reference.pack).await? {
             None => {
                 let object = layout::pack(kind, reference.pack);
-                self.damage.insert(Damage { object, what: "it is missing".to_owned() });
+                self.damage.insert(Damage {
+                    object,
+                    what: "it is missing".to_owned(),
+                });
                 None
             }
-            Some(bytes) => match self.repository.slot_table(kind, reference.pack, bytes).await {
+            Some(bytes) => match self
+                .repository
+                .slot_table(kind, reference.pack, bytes)
+                .await
+            {
                 Ok((_, slots)) => Some(std::sync::Arc::from(slots)),
                 Err(error) => {
                     self.note(layout::pack(kind, reference.pack), error)?;
@@ -300,7 +343,13 @@ pub fn damage_of(object: String, error: RepositoryError) -> Result<Damage> {
     } else if let RepositoryError::Store(error) = error {
         let short = error.kind() == ErrorKind::Short;
         let missing = error.kind() == ErrorKind::NotFound;
-        let what = if missing { "it is missing" } else if short { "it is too short" } else { "it is too large" };
+        let what = if missing {
+            "it is missing"
+        } else if short {
+            "it is too short"
+        } else {
+            "it is too large"
+        };
         what.to_owned()
     } else {
         error.to_string()
@@ -321,10 +370,17 @@ impl Repository {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn session_packs(&self, kind: PackKind, session: SessionId) -> Result<BTreeMap<u32, u64>> {
+    pub async fn session_packs(
+        &self,
+        kind: PackKind,
+        session: SessionId,
+    ) -> Result<BTreeMap<u32, u64>> {
         let entries = list_all(&**self.store(), &layout::session_packs(kind, session)).await?;
         let packs = entries.iter().filter_map(|entry| {
-            Some((layout::parse_pack(kind, &entry.name)?.sequence(), entry.bytes))
+            Some((
+                layout::parse_pack(kind, &entry.name)?.sequence(),
+                entry.bytes,
+            ))
         });
         Ok(packs.collect())
     }
@@ -333,7 +389,12 @@ impl Repository {
     ///
     /// # Errors
     /// When it is not there or not authentic.
-    pub async fn slot_table(&self, kind: PackKind, id: PackId, bytes: u64) -> Result<(u64, Vec<pack::Slot>)> {
+    pub async fn slot_table(
+        &self,
+        kind: PackKind,
+        id: PackId,
+        bytes: u64,
+    ) -> Result<(u64, Vec<pack::Slot>)> {
         let name = layout::pack(kind, id);
         let damaged = |what: &str| RepositoryError::damaged(&name, what);
         let least = (HEADER_BYTES + TRAILER_BYTES) as u64;
@@ -363,7 +424,10 @@ impl Repository {
         if end != table {
             return Err(damaged("its slots do not end where its slot table begins"));
         }
-        let header = self.store().get_range(&name, 0..HEADER_BYTES as u64).await?;
+        let header = self
+            .store()
+            .get_range(&name, 0..HEADER_BYTES as u64)
+            .await?;
         if header[..] != pack::encode_header(kind, id, opened.key) {
             return Err(damaged("its header is not the one it was written with"));
         }
@@ -371,14 +435,26 @@ impl Repository {
     }
 
     /// What to read of a pack to see whether all of its chunks are as they must be.
-    pub fn pack_pieces(key: u64, id: PackId, slots: &[pack::Slot], piece_bytes_max: u64) -> Vec<(Piece, Vec<Reference>)> {
+    pub fn pack_pieces(
+        key: u64,
+        id: PackId,
+        slots: &[pack::Slot],
+        piece_bytes_max: u64,
+    ) -> Vec<(Piece, Vec<Reference>)> {
         let key = u16::try_from(key).unwrap_or(u16::MAX);
-        let references: Vec<Reference> =
-            slots.iter().zip(0_u16..).map(|(slot, number)| slot.reference(id, key, number)).collect();
+        let references: Vec<Reference> = slots
+            .iter()
+            .zip(0_u16..)
+            .map(|(slot, number)| slot.reference(id, key, number))
+            .collect();
         fetch::plan(&references, piece_bytes_max)
             .into_iter()
             .map(|piece| {
-                let members = piece.members.iter().map(|member| references[*member]).collect();
+                let members = piece
+                    .members
+                    .iter()
+                    .map(|member| references[*member])
+                    .collect();
                 (piece, members)
             })
             .collect()
@@ -397,12 +473,16 @@ impl Repository {
     ) -> Result<(BTreeSet<u16>, Option<RepositoryError>)> {
         let mut opener = Opener::default();
         let (mut bad, mut first) = (BTreeSet::new(), None);
-        let Some(any) = references.first() else { return Ok((bad, first)) };
+        let Some(any) = references.first() else {
+            return Ok((bad, first));
+        };
         let pack = self.pack_opener(kind, any)?;
         let mut plain = Vec::new();
         for reference in references {
             // The table is authentic, but whoever wrote it may have been wrong: a bound all the same.
-            let length = usize::try_from(reference.plain_bytes).expect("32 bits").min(8 << 20);
+            let length = usize::try_from(reference.plain_bytes)
+                .expect("32 bits")
+                .min(8 << 20);
             plain.resize(length, 0);
             let sealed = fetch::within(piece, bytes, reference);
             if let Err(error) = pack.open(&mut opener, reference, sealed, &mut plain) {
@@ -420,7 +500,10 @@ impl Repository {
     pub async fn verify_cycle(&self, percent: u8) -> Result<u64> {
         let runs = list_all(&**self.store(), &layout::verify_runs()).await?;
         for entry in runs.iter().rev().take(RUNS_KEPT) {
-            match self.get_record::<VerifyRun>(&entry.name, RecordKind::VerifyRun).await {
+            match self
+                .get_record::<VerifyRun>(&entry.name, RecordKind::VerifyRun)
+                .await
+            {
                 Ok(run) if run.percent == percent => return Ok(run.cycle + 1),
                 Ok(_) => {}
                 // Advisory: another part is read than would have been.
@@ -435,13 +518,21 @@ impl Repository {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn record_verify(&self, mut run: VerifyRun, bad: &[SessionId], whole: &[SessionId]) -> Result<()> {
+    pub async fn record_verify(
+        &self,
+        mut run: VerifyRun,
+        bad: &[SessionId],
+        whole: &[SessionId],
+    ) -> Result<()> {
         run.at_ms = clock::now_ms();
         run.damaged.truncate(DAMAGE_KEPT);
         let name = layout::verify_run(run.at_ms, &Nonce::draw().to_string()[..8]);
         self.put_record(&name, RecordKind::VerifyRun, &run).await?;
         for point in bad {
-            match self.put_record(&layout::bad_point(*point), RecordKind::BadPoint, &run.at_ms).await {
+            match self
+                .put_record(&layout::bad_point(*point), RecordKind::BadPoint, &run.at_ms)
+                .await
+            {
                 Err(error) if error.kind() == ErrorKind::Exists => {}
                 other => other?,
             }

@@ -98,7 +98,7 @@ impl Collector {
     async fn finish(mut self) -> Result<MapRoot, JobError> {
         make_room(&mut self.pages, &self.packs).await?;
         let Ok(map) = self.builder.clone().finish(&mut self.pages);
-        let closed = self.pages.close();
+        let closed = self.pages.close()?;
         self.send(closed).await?;
         self.arrived().await?;
         Ok(map)
@@ -183,7 +183,7 @@ impl Collector {
         make_room(&mut self.pages, &self.packs).await?;
         let Ok(map) = self.builder.clone().finish(&mut self.pages);
         // The checkpoint's pages must be there before it is.
-        let closed = self.pages.close();
+        let closed = self.pages.close()?;
         self.send(closed).await?;
         self.arrived().await?;
         let checkpoint = Checkpoint {
@@ -217,7 +217,7 @@ impl Collector {
 /// Pages of one leaf and of all levels above it must fit into the open pack.
 async fn make_room(pages: &mut PageWriter, packs: &PackSender) -> Result<(), JobError> {
     // The full pack goes first: there are only two buffers.
-    if let Some(full) = pages.close_if_full() {
+    if let Some(full) = pages.close_if_full()? {
         packs.send(full).await?;
     }
     pages.make_room().await;

@@ -45,7 +45,7 @@ pub(super) fn run(
             .blocking_send(sealed)
             .map_err(|_| JobError::Stopped)?;
     }
-    match sealer.writer.close() {
+    match sealer.writer.close()? {
         Some(pack) => packs.send_blocking(pack),
         None => Ok(()),
     }
@@ -112,7 +112,7 @@ impl Sealer<'_> {
 
     fn seal(&mut self, id: ChunkId, chunk: &[u8]) -> Result<Reference, JobError> {
         if self.writer.needs_buffer(chunk.len()) {
-            if let Some(pack) = self.writer.close() {
+            if let Some(pack) = self.writer.close()? {
                 self.packs.send_blocking(pack)?;
             }
             let buffer = self.shared.wait(self.buffers.take())?;

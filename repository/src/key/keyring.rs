@@ -56,12 +56,18 @@ impl Keyring {
 
     /// Seals the keyring: the domain's key under the root key, and the keys under the domain's key.
     pub(crate) fn seal(&self, root: &Key, repository: RepositoryId, name: &str) -> Vec<u8> {
-        let place = Place { repository, domain: DOMAIN, name };
+        let place = Place {
+            repository,
+            domain: DOMAIN,
+            name,
+        };
         let domain = Key::draw();
         let wrapped = record::seal(root, RecordKind::DomainKey, place, domain.as_bytes());
         let bytes = |key: &Key| ByteArray::from(*key.as_bytes());
         let all = |keys: &BTreeMap<KeyNumber, Key>| {
-            keys.iter().map(|(number, key)| (*number, bytes(key))).collect()
+            keys.iter()
+                .map(|(number, key)| (*number, bytes(key)))
+                .collect()
         };
         let stored = Stored {
             data: all(&self.data),
@@ -71,8 +77,12 @@ impl Keyring {
             gear: bytes(&self.gear),
             manifest: bytes(&self.manifest),
         };
-        let stored = zeroize::Zeroizing::new(minicbor::to_vec(&stored).expect("encoding into memory"));
-        let mut object = u32::try_from(wrapped.len()).expect("a short record").to_le_bytes().to_vec();
+        let stored =
+            zeroize::Zeroizing::new(minicbor::to_vec(&stored).expect("encoding into memory"));
+        let mut object = u32::try_from(wrapped.len())
+            .expect("a short record")
+            .to_le_bytes()
+            .to_vec();
         object.extend_from_slice(&wrapped);
         object.extend_from_slice(&record::seal(&domain, RecordKind::Keyring, place, &stored));
         object
@@ -85,19 +95,30 @@ impl Keyring {
         name: &str,
         object: &[u8],
     ) -> Result<Self, RecordError> {
-        let place = Place { repository, domain: DOMAIN, name };
-        let (length, rest) = object.split_first_chunk::<4>().ok_or(RecordError::NotARecord)?;
+        let place = Place {
+            repository,
+            domain: DOMAIN,
+            name,
+        };
+        let (length, rest) = object
+            .split_first_chunk::<4>()
+            .ok_or(RecordError::NotARecord)?;
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
-        let (wrapped, ring) = rest.split_at_checked(length).ok_or(RecordError::NotARecord)?;
+        let (wrapped, ring) = rest
+            .split_at_checked(length)
+            .ok_or(RecordError::NotARecord)?;
         let domain = record::open(root, RecordKind::DomainKey, place, wrapped)
             .map(zeroize::Zeroizing::new)?;
-        let domain = <[u8; 32]>::try_from(domain.as_slice()).map_err(|_| RecordError::NotARecord)?;
+        let domain =
+            <[u8; 32]>::try_from(domain.as_slice()).map_err(|_| RecordError::NotARecord)?;
         let stored = record::open(&Key::from_bytes(domain), RecordKind::Keyring, place, ring)
             .map(zeroize::Zeroizing::new)?;
         let stored: Stored = minicbor::decode(&stored).map_err(|_| RecordError::NotARecord)?;
         let key = |bytes: ByteArray<32>| Key::from_bytes(*bytes);
         let all = |keys: BTreeMap<KeyNumber, ByteArray<32>>| {
-            keys.into_iter().map(|(number, bytes)| (number, key(bytes))).collect::<BTreeMap<_, _>>()
+            keys.into_iter()
+                .map(|(number, bytes)| (number, key(bytes)))
+                .collect::<BTreeMap<_, _>>()
         };
         let (data, meta) = (all(stored.data), all(stored.meta));
         if data.is_empty() || meta.is_empty() {
@@ -126,17 +147,28 @@ impl Keyring {
     /// A short keyed name for a series, the same in every session.
     pub(crate) fn series_hash(&self, series: &str) -> String {
         let hash = self.page_id.derive("series", series.as_bytes());
-        hash.as_bytes()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.as_bytes()[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// The key that new data packs are sealed with.
     pub(crate) fn newest_data(&self) -> KeyNumber {
-        *self.data.keys().next_back().expect("a keyring has a data key")
+        *self
+            .data
+            .keys()
+            .next_back()
+            .expect("a keyring has a data key")
     }
 
     /// The key that new metadata is sealed with.
     pub(crate) fn newest_meta(&self) -> KeyNumber {
-        *self.meta.keys().next_back().expect("a keyring has a metadata key")
+        *self
+            .meta
+            .keys()
+            .next_back()
+            .expect("a keyring has a metadata key")
     }
 
     pub(crate) fn data(&self, number: KeyNumber) -> Option<&Key> {
@@ -163,7 +195,10 @@ impl Keyring {
     }
 
     /// Makes the cut points of files; kept for directory trees.
-    #[expect(dead_code, reason = "drawn now, so that trees arrive without a new keyring")]
+    #[expect(
+        dead_code,
+        reason = "drawn now, so that trees arrive without a new keyring"
+    )]
     pub(crate) fn gear(&self) -> &Key {
         &self.gear
     }

@@ -14,12 +14,12 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+pub(crate) use self::slot::{open_slot, parse_slot_header, seal_slot};
 pub use self::{
     keyring::{KeyNumber, Keyring},
     secret::{KEY_FILE_PREFIX, Secret, SecretError},
     slot::{SlotHeader, SlotKind},
 };
-pub(crate) use self::slot::{open_slot, parse_slot_header, seal_slot};
 use crate::random;
 
 /// A 256-bit symmetric key, erased when dropped.

@@ -21,7 +21,9 @@ pub enum Secret {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// Not the text of a key file.
-    #[error("not a Sluice key file: it must hold `{KEY_FILE_PREFIX}` and 64 hex digits on one line")]
+    #[error(
+        "not a Sluice key file: it must hold `{KEY_FILE_PREFIX}` and 64 hex digits on one line"
+    )]
     NotAKeyFile,
     /// An empty passphrase.
     #[error("the passphrase is empty")]
@@ -39,7 +41,10 @@ impl Secret {
     /// # Errors
     /// When it is something else.
     pub fn parse_key_file(text: &str) -> Result<Self, SecretError> {
-        let digits = text.trim().strip_prefix(KEY_FILE_PREFIX).ok_or(SecretError::NotAKeyFile)?;
+        let digits = text
+            .trim()
+            .strip_prefix(KEY_FILE_PREFIX)
+            .ok_or(SecretError::NotAKeyFile)?;
         let mut bytes = Zeroizing::new([0; 32]);
         decode_hex(digits, bytes.as_mut()).ok_or(SecretError::NotAKeyFile)?;
         Ok(Self::KeyFile(bytes))
@@ -92,15 +97,30 @@ mod tests {
     #[test]
     fn key_file_text_is_read_back() {
         let text = Secret::draw_key_file().key_file_text().expect("a key file");
-        let again = Secret::parse_key_file(&text).unwrap().key_file_text().expect("a key file");
+        let again = Secret::parse_key_file(&text)
+            .unwrap()
+            .key_file_text()
+            .expect("a key file");
         assert_eq!(*text, *again);
     }
 
     #[test]
     fn other_files_are_refused() {
-        for text in ["", "sluice-key-1:", "sluice-key-1:00", "-----BEGIN", "\u{0}\u{1}"] {
-            assert_eq!(Secret::parse_key_file(text).err(), Some(SecretError::NotAKeyFile));
+        for text in [
+            "",
+            "sluice-key-1:",
+            "sluice-key-1:00",
+            "-----BEGIN",
+            "\u{0}\u{1}",
+        ] {
+            assert_eq!(
+                Secret::parse_key_file(text).err(),
+                Some(SecretError::NotAKeyFile)
+            );
         }
-        assert_eq!(Secret::passphrase("\n").err(), Some(SecretError::EmptyPassphrase));
+        assert_eq!(
+            Secret::passphrase("\n").err(),
+            Some(SecretError::EmptyPassphrase)
+        );
     }
 }

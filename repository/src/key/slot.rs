@@ -87,7 +87,14 @@ pub(crate) fn seal_slot(
     };
     let label = label.to_owned();
     let salt = random::array();
-    let header = SlotHeader { kind, salt, created_ms, label, argon2_kib, argon2_passes };
+    let header = SlotHeader {
+        kind,
+        salt,
+        created_ms,
+        label,
+        argon2_kib,
+        argon2_passes,
+    };
     let encoded = minicbor::to_vec(&header).expect("encoding into memory");
     let mut slot = Vec::with_capacity(256);
     slot.extend_from_slice(MAGIC);
@@ -97,7 +104,11 @@ pub(crate) fn seal_slot(
     slot.extend_from_slice(&length.to_le_bytes());
     slot.extend_from_slice(&encoded);
     let key = slot_key(secret, &header, &slot).expect("our own parameters are allowed");
-    let place = Place { repository, domain: DOMAIN, name };
+    let place = Place {
+        repository,
+        domain: DOMAIN,
+        name,
+    };
     let sealed = record::seal(&key, RecordKind::RootKey, place, root.as_bytes());
     slot.extend_from_slice(&sealed);
     slot
@@ -117,7 +128,11 @@ pub(crate) fn open_slot(
 ) -> Result<Key, SlotError> {
     let (header, clear, sealed) = split(slot)?;
     let key = slot_key(secret, &header, clear)?;
-    let place = Place { repository, domain: DOMAIN, name };
+    let place = Place {
+        repository,
+        domain: DOMAIN,
+        name,
+    };
     let root = record::open(&key, RecordKind::RootKey, place, sealed).map(Zeroizing::new);
     let root = root.map_err(|_| SlotError::Wrong)?;
     let root = <[u8; 32]>::try_from(root.as_slice()).map_err(|_| SlotError::NotASlot)?;
@@ -175,8 +190,14 @@ mod tests {
         let slot = seal_slot(&right, &root, "mine", 5, id, NAME);
         let opened = open_slot(&right, &slot, id, NAME).unwrap();
         assert_eq!(opened.as_bytes(), root.as_bytes());
-        for wrong in [Secret::passphrase("battery").unwrap(), Secret::draw_key_file()] {
-            assert_eq!(open_slot(&wrong, &slot, id, NAME).err(), Some(SlotError::Wrong));
+        for wrong in [
+            Secret::passphrase("battery").unwrap(),
+            Secret::draw_key_file(),
+        ] {
+            assert_eq!(
+                open_slot(&wrong, &slot, id, NAME).err(),
+                Some(SlotError::Wrong)
+            );
         }
         assert_eq!(parse_slot_header(&slot).unwrap().label, "mine");
     }
@@ -189,7 +210,10 @@ mod tests {
         for position in 0..slot.len() {
             let mut damaged = slot.clone();
             damaged[position] ^= 4;
-            assert!(open_slot(&secret, &damaged, id, NAME).is_err(), "byte {position}");
+            assert!(
+                open_slot(&secret, &damaged, id, NAME).is_err(),
+                "byte {position}"
+            );
         }
     }
 

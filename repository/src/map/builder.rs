@@ -46,10 +46,21 @@ impl MapBuilder {
     pub fn new(chunk_log2: u8, volume_bytes: u64, base: Option<MapRoot>) -> Self {
         let level = level_for(volume_bytes.div_ceil(1 << chunk_log2));
         let same_level = base.filter(|base| base.level == level && base.chunk_log2 == chunk_log2);
-        let root = same_level
-            .and_then(|base| Some(Entry { reference: base.page?, chunks: base.chunks }));
+        let root = same_level.and_then(|base| {
+            Some(Entry {
+                reference: base.page?,
+                chunks: base.chunks,
+            })
+        });
         let open = vec![None; usize::from(level)];
-        Self { chunk_log2, volume_bytes, level, open, root, next_leaf: 0 }
+        Self {
+            chunk_log2,
+            volume_bytes,
+            level,
+            open,
+            root,
+            next_leaf: 0,
+        }
     }
 
     /// Gives the leaf with this number: as it was (`old`), as it is (`new`), and the inner pages above it as they were,
@@ -74,8 +85,14 @@ impl MapBuilder {
             if slot.is_none() {
                 let base = path.get(usize::from(level) - 1).and_then(Option::as_ref);
                 *slot = Some(match base {
-                    Some(base) => OpenPage { page: Page::clone(&base.page), stored: base.reference },
-                    None => OpenPage { page: Page::empty(level, self.chunk_log2, index), stored: None },
+                    Some(base) => OpenPage {
+                        page: Page::clone(&base.page),
+                        stored: base.reference,
+                    },
+                    None => OpenPage {
+                        page: Page::empty(level, self.chunk_log2, index),
+                        stored: None,
+                    },
                 });
             }
         }
@@ -117,9 +134,14 @@ impl MapBuilder {
     }
 
     fn close<S: PageSink>(&mut self, level: u8, sink: &mut S) -> Result<(), S::Error> {
-        let Some(open) = self.open[usize::from(level) - 1].take() else { return Ok(()) };
+        let Some(open) = self.open[usize::from(level) - 1].take() else {
+            return Ok(());
+        };
         let entry = match open.stored {
-            Some(reference) => Some(Entry { reference, chunks: open.page.chunks() }),
+            Some(reference) => Some(Entry {
+                reference,
+                chunks: open.page.chunks(),
+            }),
             None => store(&open.page, sink)?,
         };
         self.put(level + 1, open.page.first(), entry);
@@ -151,5 +173,8 @@ fn store<S: PageSink>(page: &Page, sink: &mut S) -> Result<Option<Entry>, S::Err
     if page.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Entry { reference: sink.store(page)?, chunks: page.chunks() }))
+    Ok(Some(Entry {
+        reference: sink.store(page)?,
+        chunks: page.chunks(),
+    }))
 }

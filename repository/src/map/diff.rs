@@ -18,12 +18,17 @@ pub async fn diff(
     // Spans still to be compared, the next one last.
     let mut pending: Vec<(u8, u64)> = vec![(left.level().max(right.level()), 0)];
     while let Some((level, index)) = pending.pop() {
-        let (ours, theirs) = (left.page(level, index).await?, right.page(level, index).await?);
+        let (ours, theirs) = (
+            left.page(level, index).await?,
+            right.page(level, index).await?,
+        );
         let step = span_log2(level) - 8;
         for position in (0..256_u64).rev() {
             let index = index + (position << step);
             let id = |base: &Option<super::BasePage>| {
-                base.as_ref().and_then(|base| base.page.get(index)).map(|entry| entry.reference.id)
+                base.as_ref()
+                    .and_then(|base| base.page.get(index))
+                    .map(|entry| entry.reference.id)
             };
             if id(&ours) == id(&theirs) {
                 continue;

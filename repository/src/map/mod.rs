@@ -11,14 +11,14 @@ mod walk;
 
 use minicbor::{Decode, Encode};
 
+pub use self::builder::{MapBuilder, PageSink};
+pub(crate) use self::page::PAGE_BYTES_MAX;
+pub use self::walk::walk;
 pub use self::{
     diff::diff,
     page::{Entry, Page, PageError},
     reader::{BasePage, MapReader, PageLoader},
 };
-pub use self::walk::walk;
-pub use self::builder::{MapBuilder, PageSink};
-pub(crate) use self::page::PAGE_BYTES_MAX;
 use crate::reference::Reference;
 
 /// Entries of a page.
@@ -53,7 +53,13 @@ impl MapRoot {
     /// The map of a volume of zeros.
     pub fn empty(chunk_log2: u8, volume_bytes: u64) -> Self {
         let level = level_for(volume_bytes.div_ceil(1 << chunk_log2));
-        Self { chunk_log2, volume_bytes, level, page: None, chunks: 0 }
+        Self {
+            chunk_log2,
+            volume_bytes,
+            level,
+            page: None,
+            chunks: 0,
+        }
     }
 
     /// Bytes of a chunk.
@@ -69,7 +75,9 @@ impl MapRoot {
 
 /// The lowest level whose page spans so many chunks.
 pub(crate) fn level_for(chunk_count: u64) -> u8 {
-    (0..LEVEL_MAX).find(|level| span_log2(*level) >= 64 || chunk_count <= 1 << span_log2(*level)).unwrap_or(LEVEL_MAX)
+    (0..LEVEL_MAX)
+        .find(|level| span_log2(*level) >= 64 || chunk_count <= 1 << span_log2(*level))
+        .unwrap_or(LEVEL_MAX)
 }
 
 /// Chunks that a page of this level spans, as a power of two.

@@ -38,7 +38,10 @@ pub struct Entry {
 impl Entry {
     /// An entry of a leaf.
     pub fn chunk(reference: Reference) -> Self {
-        Self { reference, chunks: 1 }
+        Self {
+            reference,
+            chunks: 1,
+        }
     }
 }
 
@@ -66,7 +69,12 @@ impl Page {
     /// A page without entries that contains this chunk index.
     pub fn empty(level: u8, chunk_log2: u8, index: u64) -> Self {
         let first = index >> span_log2(level) << span_log2(level);
-        Self { level, chunk_log2, first, entries: vec![None; ENTRIES] }
+        Self {
+            level,
+            chunk_log2,
+            first,
+            entries: vec![None; ENTRIES],
+        }
     }
 
     /// 0 for a leaf.
@@ -102,7 +110,9 @@ impl Page {
         self.entries
             .iter()
             .zip(0_u64..)
-            .filter_map(move |(entry, position)| Some((first + (position << step), entry.as_ref()?)))
+            .filter_map(move |(entry, position)| {
+                Some((first + (position << step), entry.as_ref()?))
+            })
     }
 
     /// Whether nothing is there.
@@ -112,7 +122,11 @@ impl Page {
 
     /// Chunks that hold data below this page.
     pub fn chunks(&self) -> u64 {
-        self.entries.iter().flatten().map(|entry| entry.chunks).sum()
+        self.entries
+            .iter()
+            .flatten()
+            .map(|entry| entry.chunks)
+            .sum()
     }
 
     /// Whether both pages name the same contents, wherever these are stored.
@@ -135,7 +149,9 @@ impl Page {
         let mut body = Vec::with_capacity(ENTRIES * INNER_ENTRY_BYTES);
         let mut count = 0_u16;
         for (position, entry) in self.entries.iter().enumerate() {
-            let Some(Entry { reference, chunks }) = entry else { continue };
+            let Some(Entry { reference, chunks }) = entry else {
+                continue;
+            };
             present[position / 8] |= 1 << (position % 8);
             count += 1;
             let pack = (reference.pack, reference.key);
@@ -146,7 +162,11 @@ impl Page {
                 packs.len() - 1
             });
             body.extend_from_slice(reference.id.as_bytes());
-            body.extend_from_slice(&u16::try_from(pack).expect("at most 256 packs").to_le_bytes());
+            body.extend_from_slice(
+                &u16::try_from(pack)
+                    .expect("at most 256 packs")
+                    .to_le_bytes(),
+            );
             body.extend_from_slice(&reference.slot.to_le_bytes());
             body.extend_from_slice(&reference.offset.to_le_bytes());
             body.extend_from_slice(&reference.stored_bytes.to_le_bytes());
@@ -156,11 +176,16 @@ impl Page {
                 body.extend_from_slice(&chunks.to_le_bytes());
             }
         }
-        let mut page = Vec::with_capacity(HEADER_BYTES + packs.len() * PACK_ENTRY_BYTES + body.len());
+        let mut page =
+            Vec::with_capacity(HEADER_BYTES + packs.len() * PACK_ENTRY_BYTES + body.len());
         page.extend_from_slice(MAGIC);
         page.extend_from_slice(&[VERSION, self.level, self.chunk_log2, 0]);
         page.extend_from_slice(&self.first.to_le_bytes());
-        page.extend_from_slice(&u16::try_from(packs.len()).expect("at most 256 packs").to_le_bytes());
+        page.extend_from_slice(
+            &u16::try_from(packs.len())
+                .expect("at most 256 packs")
+                .to_le_bytes(),
+        );
         page.extend_from_slice(&count.to_le_bytes());
         page.extend_from_slice(&present);
         for (pack, key) in packs {
@@ -198,17 +223,30 @@ fn decode(bytes: &[u8]) -> Option<Page> {
         && first.trailing_zeros() >= span_log2(level)
         && first >> (64 - u32::from(chunk_log2)) == 0
         && packs <= count
-        && present.iter().map(|byte| byte.count_ones()).sum::<u32>() == u32::try_from(count).ok()?;
+        && present.iter().map(|byte| byte.count_ones()).sum::<u32>()
+            == u32::try_from(count).ok()?;
     if !known {
         return None;
     }
-    let entry_bytes = if level == 0 { LEAF_ENTRY_BYTES } else { INNER_ENTRY_BYTES };
+    let entry_bytes = if level == 0 {
+        LEAF_ENTRY_BYTES
+    } else {
+        INNER_ENTRY_BYTES
+    };
     let (packs, body) = rest.split_at_checked(packs * PACK_ENTRY_BYTES)?;
     if body.len() != count * entry_bytes {
         return None;
     }
-    let packs: Vec<_> = packs.chunks_exact(PACK_ENTRY_BYTES).map(decode_pack).collect::<Option<_>>()?;
-    let mut page = Page { level, chunk_log2, first, entries: vec![None; ENTRIES] };
+    let packs: Vec<_> = packs
+        .chunks_exact(PACK_ENTRY_BYTES)
+        .map(decode_pack)
+        .collect::<Option<_>>()?;
+    let mut page = Page {
+        level,
+        chunk_log2,
+        first,
+        entries: vec![None; ENTRIES],
+    };
     let mut body = body.chunks_exact(entry_bytes);
     for position in 0..ENTRIES {
         if present[position / 8] >> (position % 8) & 1 == 1 {
@@ -230,7 +268,8 @@ fn decode_entry(
     chunk_log2: u8,
 ) -> Option<Entry> {
     let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-    let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let word =
+        |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let (pack, key) = *packs.get(usize::from(half(32)))?;
     let reference = Reference {
         id: ChunkId::from_bytes(bytes[..32].try_into().ok()?),
@@ -250,7 +289,10 @@ fn decode_entry(
     // What is stored is never longer than what it stands for: a bound on what a reader allocates.
     let tag = u32::try_from(TAG_BYTES).ok()?;
     let stored_ok = (tag..=reference.plain_bytes + tag).contains(&reference.stored_bytes)
-        && reference.offset.checked_add(reference.stored_bytes).is_some();
+        && reference
+            .offset
+            .checked_add(reference.stored_bytes)
+            .is_some();
     let chunks = match level {
         0 => 1,
         _ => u64::from_le_bytes(bytes[50..58].try_into().ok()?),

@@ -48,7 +48,13 @@ impl MapReader {
     pub fn resized(root: MapRoot, loader: Arc<dyn PageLoader>, chunk_count: u64) -> Self {
         let level = level_for(chunk_count);
         let path = vec![None; usize::from(level.max(root.level)) + 1];
-        Self { root, loader, chunk_count, level, path }
+        Self {
+            root,
+            loader,
+            chunk_count,
+            level,
+            path,
+        }
     }
 
     /// The level of the root page for this number of chunks.
@@ -57,7 +63,10 @@ impl MapReader {
     }
 
     /// Leaves with these numbers (the first chunk index divided by 256), in ascending order; `None` where only zeros are.
-    pub async fn leaves(&mut self, numbers: &[u64]) -> Result<Vec<Option<BasePage>>, RepositoryError> {
+    pub async fn leaves(
+        &mut self,
+        numbers: &[u64],
+    ) -> Result<Vec<Option<BasePage>>, RepositoryError> {
         let mut found: Vec<Option<BasePage>> = Vec::with_capacity(numbers.len());
         let mut wanted: Vec<(usize, Reference)> = Vec::new();
         for (position, number) in numbers.iter().enumerate() {
@@ -73,7 +82,10 @@ impl MapReader {
         let pages = self.loader.load(&references).await?;
         for ((position, reference), page) in wanted.into_iter().zip(pages) {
             self.check(&page, 0, numbers[position] << 8)?;
-            found[position] = Some(self.cut(BasePage { reference: Some(reference), page }));
+            found[position] = Some(self.cut(BasePage {
+                reference: Some(reference),
+                page,
+            }));
         }
         Ok(found)
     }
@@ -90,12 +102,20 @@ impl MapReader {
     /// The number of the first leaf at or after `number` that exists.
     pub async fn next_leaf(&mut self, number: u64) -> Result<Option<u64>, RepositoryError> {
         if self.level == 0 {
-            let leaf = if number == 0 { self.page(0, 0).await? } else { None };
+            let leaf = if number == 0 {
+                self.page(0, 0).await?
+            } else {
+                None
+            };
             return Ok(leaf.map(|_| 0));
         }
         // Above the old root there is only the way to it, and beyond it nothing.
         let top = self.level.min(self.root.level + 1);
-        let end = self.chunk_count.min(1_u64.checked_shl(span_log2(self.root.level)).unwrap_or(u64::MAX));
+        let end = self.chunk_count.min(
+            1_u64
+                .checked_shl(span_log2(self.root.level))
+                .unwrap_or(u64::MAX),
+        );
         let mut index = number << 8;
         'climb: while index < end {
             for level in (1..=top).rev() {
@@ -105,7 +125,8 @@ impl MapReader {
                 };
                 let first = page.page.entries().map(|(first, _)| first);
                 let child = span_log2(level - 1);
-                let Some(next) = first.filter(|first| first >> child >= index >> child).min() else {
+                let Some(next) = first.filter(|first| first >> child >= index >> child).min()
+                else {
                     index = ((index >> span_log2(level)) + 1) << span_log2(level);
                     continue 'climb;
                 };
@@ -117,9 +138,16 @@ impl MapReader {
     }
 
     /// The page of `level` that spans `index`.
-    pub(crate) async fn page(&mut self, level: u8, index: u64) -> Result<Option<BasePage>, RepositoryError> {
+    pub(crate) async fn page(
+        &mut self,
+        level: u8,
+        index: u64,
+    ) -> Result<Option<BasePage>, RepositoryError> {
         let kept = &self.path[usize::from(level)];
-        if let Some(base) = kept.as_ref().filter(|base| base.page.first() == first(level, index)) {
+        if let Some(base) = kept
+            .as_ref()
+            .filter(|base| base.page.first() == first(level, index))
+        {
             return Ok(Some(base.clone()));
         }
         let found = if level > self.root.level {
@@ -139,7 +167,10 @@ impl MapReader {
     }
 
     async fn entry(&mut self, level: u8, index: u64) -> Result<Option<Entry>, RepositoryError> {
-        Ok(self.page(level, index).await?.and_then(|base| base.page.get(index).copied()))
+        Ok(self
+            .page(level, index)
+            .await?
+            .and_then(|base| base.page.get(index).copied()))
     }
 
     async fn root_page(&self, index: u64) -> Result<Option<BasePage>, RepositoryError> {
@@ -158,14 +189,36 @@ impl MapReader {
             return None;
         }
         let mut page = Page::empty(level, self.root.chunk_log2, 0);
-        page.set(0, Some(Entry { reference, chunks: self.root.chunks }));
-        Some(BasePage { reference: None, page: Arc::new(page) })
+        page.set(
+            0,
+            Some(Entry {
+                reference,
+                chunks: self.root.chunks,
+            }),
+        );
+        Some(BasePage {
+            reference: None,
+            page: Arc::new(page),
+        })
     }
 
-    async fn load(&self, level: u8, index: u64, reference: Reference) -> Result<BasePage, RepositoryError> {
-        let page = self.loader.load(&[reference]).await?.pop().expect("one page for one reference");
+    async fn load(
+        &self,
+        level: u8,
+        index: u64,
+        reference: Reference,
+    ) -> Result<BasePage, RepositoryError> {
+        let page = self
+            .loader
+            .load(&[reference])
+            .await?
+            .pop()
+            .expect("one page for one reference");
         self.check(&page, level, index)?;
-        Ok(self.cut(BasePage { reference: Some(reference), page }))
+        Ok(self.cut(BasePage {
+            reference: Some(reference),
+            page,
+        }))
     }
 
     /// An authentic page in the wrong place would be wrong bytes in the right place.
@@ -174,7 +227,10 @@ impl MapReader {
         if place && page.chunk_log2() == self.root.chunk_log2 {
             return Ok(());
         }
-        Err(RepositoryError::damaged("page of a map", "it belongs to another place of the volume"))
+        Err(RepositoryError::damaged(
+            "page of a map",
+            "it belongs to another place of the volume",
+        ))
     }
 
     fn cut(&self, base: BasePage) -> BasePage {
@@ -183,12 +239,18 @@ impl MapReader {
             return base;
         }
         let mut page = Page::clone(&base.page);
-        let cut: Vec<u64> =
-            page.entries().map(|(first, _)| first).filter(|first| *first >= self.chunk_count).collect();
+        let cut: Vec<u64> = page
+            .entries()
+            .map(|(first, _)| first)
+            .filter(|first| *first >= self.chunk_count)
+            .collect();
         for index in cut {
             page.set(index, None);
         }
-        BasePage { reference: None, page: Arc::new(page) }
+        BasePage {
+            reference: None,
+            page: Arc::new(page),
+        }
     }
 }
 

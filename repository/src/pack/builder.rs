@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
+    error::RepositoryError,
     format::{PACK_SLOTS_MAX, TAG_BYTES},
     id::{ChunkId, PackId, RepositoryId},
     key::{Key, KeyNumber, Keyring},
@@ -14,9 +15,9 @@ use crate::{
         HEADER_BYTES, TRAILER_BYTES, Trailer, encode_header,
         table::{Slot, copy_name, encode_table, seal_table},
     },
-    record,
+    random, record,
     reference::{Codec, Reference},
-    seal::{self, Compression, Compressor, Pressure},
+    seal::{self, Compression, Compressor, Opener, Pressure},
 };
 
 /// Bytes of the slot table that one slot takes.
@@ -36,7 +37,12 @@ pub struct PackBuffers {
 impl PackBuffers {
     /// `count` buffers for packs of `pack_bytes`. They are allocated when first used.
     pub fn new(count: usize, pack_bytes: usize) -> Self {
-        Self { pack_bytes, free: Arc::default(), permits: Arc::new(Semaphore::new(count)), count }
+        Self {
+            pack_bytes,
+            free: Arc::default(),
+            permits: Arc::new(Semaphore::new(count)),
+            count,
+        }
     }
 
     /// How far behind the store is, by how many buffers are in use.
@@ -52,9 +58,16 @@ impl PackBuffers {
     pub async fn take(&self) -> PackBuffer {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
-        let mut free = self.free.lock().expect("nothing panics while it holds this lock");
+        let mut free = self
+            .free
+            .lock()
+            .expect("nothing panics while it holds this lock");
         let bytes = free.pop().unwrap_or_else(|| vec![0; self.pack_bytes]);
-        PackBuffer { bytes, free: Arc::clone(&self.free), _permit: permit }
+        PackBuffer {
+            bytes,
+            free: Arc::clone(&self.free),
+            _permit: permit,
+        }
     }
 }
 
@@ -74,7 +87,10 @@ impl AsRef<[u8]> for PackBuffer {
 impl Drop for PackBuffer {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        self.free.lock().expect("nothing panics while it holds this lock").push(bytes);
+        self.free
+            .lock()
+            .expect("nothing panics while it holds this lock")
+            .push(bytes);
     }
 }
 
@@ -133,14 +149,23 @@ impl PackBuilder {
         let key = seal::pack_key(key.expect("the newest key is there"), id);
         buffer.bytes[..HEADER_BYTES].copy_from_slice(&encode_header(kind, id, number));
         let (used, slots) = (HEADER_BYTES, Vec::new());
-        Self { kind, id, key_number: number, key, buffer, used, slots }
+        Self {
+            kind,
+            id,
+            key_number: number,
+            key,
+            buffer,
+            used,
+            slots,
+        }
     }
 
     /// Whether a chunk of this length fits, whatever its contents.
     pub(crate) fn fits(&self, plain_bytes: usize) -> bool {
         let table = SLOT_TABLE_FIXED_BYTES + (self.slots.len() + 1) * SLOT_TABLE_SLOT_BYTES;
         self.slots.len() < PACK_SLOTS_MAX
-            && self.used + plain_bytes + TAG_BYTES + table + TRAILER_BYTES <= self.buffer.bytes.len()
+            && self.used + plain_bytes + TAG_BYTES + table + TRAILER_BYTES
+                <= self.buffer.bytes.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -184,7 +209,18 @@ impl PackBuilder {
     }
 
     /// Appends the slot table and closes the pack.
-    pub(crate) fn finish(mut self, keys: &Keyring, repository: RepositoryId) -> SealedPack {
+    ///
+    /// One chunk, drawn at random, is opened again first: memory or a processor that flips bits shows here before
+    /// anything relies on the pack.
+    ///
+    /// # Errors
+    /// When that chunk does not open.
+    pub(crate) fn finish(
+        mut self,
+        keys: &Keyring,
+        repository: RepositoryId,
+    ) -> Result<SealedPack, RepositoryError> {
+        self.reopen_one(keys)?;
         let name = layout::pack(self.kind, self.id);
         let plain = encode_table(self.id, self.key_number, &self.slots);
         let table = seal_table(keys, repository, &name, &plain);
@@ -200,6 +236,33 @@ impl PackBuilder {
         }
         let copy = seal_table(keys, repository, &copy_name(self.id), &plain);
         let body = Bytes::from_owner(self.buffer).slice(..self.used);
-        SealedPack { kind: self.kind, id: self.id, body, table: copy.into() }
+        Ok(SealedPack {
+            kind: self.kind,
+            id: self.id,
+            body,
+            table: copy.into(),
+        })
+    }
+
+    fn reopen_one(&self, keys: &Keyring) -> Result<(), RepositoryError> {
+        let drawn = usize::from(u16::from_le_bytes(random::array())) % self.slots.len().max(1);
+        let (Some(slot), Ok(number)) = (self.slots.get(drawn), u16::try_from(drawn)) else {
+            return Ok(());
+        };
+        let reference = slot.reference(self.id, self.key_number, number);
+        let range = reference.range();
+        let index = |at: u64| usize::try_from(at).expect("a pack is in memory");
+        let sealed = &self.buffer.bytes[index(range.start)..index(range.end)];
+        let mut plain = vec![0; index(u64::from(slot.plain_bytes))];
+        let hash = |plain: &[u8]| match self.kind {
+            PackKind::Data => keys.chunk_id(plain),
+            PackKind::Meta => keys.page_id(plain),
+        };
+        Opener::default()
+            .open(&self.key, &reference, sealed, &mut plain, hash)
+            .map_err(|source| RepositoryError::Memory {
+                object: layout::pack(self.kind, self.id),
+                source,
+            })
     }
 }

@@ -54,7 +54,8 @@ impl Trailer {
 /// Reads a trailer, which must be that of a pack of `pack_bytes`.
 pub(crate) fn decode_trailer(trailer: &[u8], pack_bytes: u64) -> Option<Trailer> {
     let bytes: &[u8; TRAILER_BYTES] = trailer.try_into().ok()?;
-    let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let word =
+        |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let found = Trailer {
         table_offset: word(0),
         table_bytes: word(4),

@@ -8,12 +8,12 @@ mod table;
 mod frame;
 mod builder;
 
-pub use self::{
-    builder::{PackBuffer, PackBuffers, SealedPack},
-    table::Slot,
-};
 pub(crate) use self::{
     builder::PackBuilder,
     frame::{HEADER_BYTES, TRAILER_BYTES, Trailer, decode_trailer, encode_header},
     table::open_table,
+};
+pub use self::{
+    builder::{PackBuffer, PackBuffers, SealedPack},
+    table::Slot,
 };

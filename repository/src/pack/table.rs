@@ -31,8 +31,23 @@ pub struct Slot {
 impl Slot {
     /// The reference to this slot.
     pub fn reference(&self, pack: PackId, key: KeyNumber, slot: u16) -> Reference {
-        let Self { id, offset, stored_bytes, plain_bytes, codec } = *self;
-        Reference { id, pack, key, slot, codec, offset, stored_bytes, plain_bytes }
+        let Self {
+            id,
+            offset,
+            stored_bytes,
+            plain_bytes,
+            codec,
+        } = *self;
+        Reference {
+            id,
+            pack,
+            key,
+            slot,
+            codec,
+            offset,
+            stored_bytes,
+            plain_bytes,
+        }
     }
 }
 
@@ -72,7 +87,9 @@ pub(crate) fn decode_table(bytes: &[u8]) -> Option<Table> {
     let mut next = u32::try_from(HEADER_BYTES).ok()?;
     let mut slots = Vec::with_capacity(count);
     for entry in body.chunks_exact(SLOT_BYTES) {
-        let word = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
+        let word = |at: usize| {
+            u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]])
+        };
         let slot = Slot {
             id: ChunkId::from_bytes(entry[..32].try_into().ok()?),
             offset: word(32),
@@ -91,8 +108,17 @@ pub(crate) fn decode_table(bytes: &[u8]) -> Option<Table> {
 }
 
 /// Seals a table for the object called `name`: the pack itself, or the copy under `i/`.
-pub(crate) fn seal_table(keys: &Keyring, repository: RepositoryId, name: &str, plain: &[u8]) -> Vec<u8> {
-    let place = Place { repository, domain: crate::format::DOMAIN, name };
+pub(crate) fn seal_table(
+    keys: &Keyring,
+    repository: RepositoryId,
+    name: &str,
+    plain: &[u8],
+) -> Vec<u8> {
+    let place = Place {
+        repository,
+        domain: crate::format::DOMAIN,
+        name,
+    };
     record::seal(keys.records(), RecordKind::SlotTable, place, plain)
 }
 
@@ -104,7 +130,11 @@ pub(crate) fn open_table(
     pack: PackId,
     sealed: &[u8],
 ) -> Result<Table, RecordError> {
-    let place = Place { repository, domain: crate::format::DOMAIN, name };
+    let place = Place {
+        repository,
+        domain: crate::format::DOMAIN,
+        name,
+    };
     let mut result = Err(RecordError::Unauthentic);
     for key in keys.record_keys() {
         result = record::open(key, RecordKind::SlotTable, place, sealed);
@@ -113,7 +143,11 @@ pub(crate) fn open_table(
         }
     }
     let table = decode_table(&result?).ok_or(RecordError::NotARecord)?;
-    if table.pack == pack { Ok(table) } else { Err(RecordError::Unauthentic) }
+    if table.pack == pack {
+        Ok(table)
+    } else {
+        Err(RecordError::Unauthentic)
+    }
 }
 
 /// The name of the advisory copy.

@@ -44,11 +44,13 @@ impl Adopted {
 
     /// Whether everything before the checkpoint's cursor is there.
     pub fn cursor_holds(&self) -> bool {
-        self.checkpoint.as_ref().is_some_and(|(session, checkpoint)| {
-            (0..checkpoint.packs_before)
-                .step_by(2)
-                .all(|number| self.packs.contains(&PackId::new(*session, number)))
-        })
+        self.checkpoint
+            .as_ref()
+            .is_some_and(|(session, checkpoint)| {
+                (0..checkpoint.packs_before)
+                    .step_by(2)
+                    .all(|number| self.packs.contains(&PackId::new(*session, number)))
+            })
     }
 
     /// Number of packs that are there.
@@ -65,10 +67,17 @@ impl Adopted {
         repository: &Repository,
         mut found: impl FnMut(Reference) -> bool,
     ) -> Result<()> {
-        for pack in self.packs.iter().rev().filter(|pack| pack.sequence() % 2 == 0) {
+        for pack in self
+            .packs
+            .iter()
+            .rev()
+            .filter(|pack| pack.sequence() % 2 == 0)
+        {
             let name = layout::slot_table(*pack);
             let table = match repository.store().get(&name, SLOT_TABLE_BYTES_MAX).await {
-                Ok(sealed) => pack::open_table(repository.keys(), repository.id(), &name, *pack, &sealed).ok(),
+                Ok(sealed) => {
+                    pack::open_table(repository.keys(), repository.id(), &name, *pack, &sealed).ok()
+                }
                 Err(error) if error.kind() == crate::store::ErrorKind::NotFound => None,
                 Err(error) => return Err(error.into()),
             };
@@ -90,18 +99,28 @@ pub(super) async fn adopt(repository: &Repository, dead: &[SessionId]) -> Result
     for session in dead.iter().rev().take(SESSIONS_MAX).copied() {
         adopted.sessions.push(session);
         for kind in [PackKind::Data, PackKind::Meta] {
-            let entries = list_all(&**repository.store(), &layout::session_packs(kind, session)).await?;
-            adopted.packs.extend(entries.iter().filter_map(|entry| layout::parse_pack(kind, &entry.name)));
+            let entries =
+                list_all(&**repository.store(), &layout::session_packs(kind, session)).await?;
+            adopted.packs.extend(
+                entries
+                    .iter()
+                    .filter_map(|entry| layout::parse_pack(kind, &entry.name)),
+            );
         }
         for entry in list_all(&**repository.store(), &layout::checkpoints(session)).await? {
-            if let Some((_, SessionObject::Checkpoint(_))) = layout::parse_session_object(&entry.name) {
+            if let Some((_, SessionObject::Checkpoint(_))) =
+                layout::parse_session_object(&entry.name)
+            {
                 newest.insert((entry.modified, entry.name), session);
             }
         }
     }
     // The newest that can be read; one that was half written when its writer ended is no loss.
     for ((_, name), session) in newest.into_iter().rev() {
-        match repository.get_record::<Checkpoint>(&name, RecordKind::Checkpoint).await {
+        match repository
+            .get_record::<Checkpoint>(&name, RecordKind::Checkpoint)
+            .await
+        {
             Ok(checkpoint) => {
                 adopted.checkpoint = Some((session, checkpoint));
                 break;

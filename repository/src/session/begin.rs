@@ -10,7 +10,9 @@ use std::{
 
 use tokio::{sync::Mutex, task::JoinSet};
 
-use super::{Parent, Result, Session, adopt, beat, index_point, records::Intent, remove_session_objects};
+use super::{
+    Parent, Result, Session, adopt, beat, index_point, records::Intent, remove_session_objects,
+};
 use crate::{
     clock,
     error::RepositoryError,
@@ -49,7 +51,10 @@ pub(super) async fn begin(repository: &Repository, request: SessionRequest) -> R
             return Ok(session);
         }
     }
-    Err(RepositoryError::Busy { series: request.series, writer: "several at once".to_owned() })
+    Err(RepositoryError::Busy {
+        series: request.series,
+        writer: "several at once".to_owned(),
+    })
 }
 
 /// One attempt; `None` when another writer committed meanwhile.
@@ -69,7 +74,9 @@ async fn attempt(repository: &Repository, request: &SessionRequest) -> Result<Op
         process: Process::current(),
         started_ms,
     };
-    repository.put_record(&layout::intent(id), RecordKind::Intent, &intent).await?;
+    repository
+        .put_record(&layout::intent(id), RecordKind::Intent, &intent)
+        .await?;
     match continue_after_intent(repository, request, id, parent, started_ms).await {
         Ok(Some(session)) => Ok(Some(session)),
         // Nothing was written under this id but its intent.
@@ -98,7 +105,9 @@ async fn continue_after_intent(
             Resolved::Committed(point) => {
                 // It ended between its commit and its clean-up.
                 index_point(repository, &point).await;
-                let newest = parent.as_ref().map_or(0, |parent| parent.manifest.finished_ms);
+                let newest = parent
+                    .as_ref()
+                    .map_or(0, |parent| parent.manifest.finished_ms);
                 remove_session_objects(repository, point.id).await;
                 if point.manifest.finished_ms > newest {
                     return Ok(None);
@@ -131,18 +140,27 @@ async fn continue_after_intent(
 }
 
 async fn refuse_pruned(repository: &Repository) -> Result<()> {
-    let rounds = repository.store().list(&layout::prune_rounds(), None).await?;
+    let rounds = repository
+        .store()
+        .list(&layout::prune_rounds(), None)
+        .await?;
     match rounds.entries.first() {
         None => Ok(()),
-        Some(round) => {
-            Err(RepositoryError::Newer { what: format!("writing beside prune (`{}`)", round.name), version: VERSION })
-        }
+        Some(round) => Err(RepositoryError::Newer {
+            what: format!("writing beside prune (`{}`)", round.name),
+            version: VERSION,
+        }),
     }
 }
 
 async fn pinned(repository: &Repository, id: SessionId) -> Result<Option<Parent>> {
-    let Some(point) = repository.live_point(id).await? else { return Ok(None) };
-    let digest = repository.register_digest(id).await?.map(|(_, digest)| digest);
+    let Some(point) = repository.live_point(id).await? else {
+        return Ok(None);
+    };
+    let digest = repository
+        .register_digest(id)
+        .await?
+        .map(|(_, digest)| digest);
     Ok(digest.map(|digest| Parent { point, digest }))
 }
 
@@ -156,12 +174,18 @@ struct Other {
     silent: bool,
 }
 
-async fn other_sessions(repository: &Repository, series: &str, ours: SessionId) -> Result<Vec<Other>> {
+async fn other_sessions(
+    repository: &Repository,
+    series: &str,
+    ours: SessionId,
+) -> Result<Vec<Other>> {
     let entries = list_all(&**repository.store(), &layout::sessions()).await?;
     let mut seen: std::collections::BTreeMap<SessionId, (Option<SystemTime>, SystemTime)> =
         std::collections::BTreeMap::new();
     for entry in &entries {
-        let Some((id, object)) = layout::parse_session_object(&entry.name) else { continue };
+        let Some((id, object)) = layout::parse_session_object(&entry.name) else {
+            continue;
+        };
         let (began, last) = seen.entry(id).or_insert((None, entry.modified));
         *last = entry.modified.max(*last);
         if object == SessionObject::Intent {
@@ -169,11 +193,17 @@ async fn other_sessions(repository: &Repository, series: &str, ours: SessionId) 
         }
     }
     // Our own intent was written a moment ago: its time is the store's now.
-    let now = seen.remove(&ours).and_then(|(began, _)| began).unwrap_or(SystemTime::UNIX_EPOCH);
+    let now = seen
+        .remove(&ours)
+        .and_then(|(began, _)| began)
+        .unwrap_or(SystemTime::UNIX_EPOCH);
     let mut others = Vec::new();
     for (id, (began, last)) in seen {
         let Some(began) = began else { continue };
-        let intent = match repository.get_record::<Intent>(&layout::intent(id), RecordKind::Intent).await {
+        let intent = match repository
+            .get_record::<Intent>(&layout::intent(id), RecordKind::Intent)
+            .await
+        {
             Ok(intent) => intent,
             // Cleaned up meanwhile, or nothing that anybody could go on from.
             Err(error) if error.is_damage() => continue,
@@ -181,7 +211,12 @@ async fn other_sessions(repository: &Repository, series: &str, ours: SessionId) 
         };
         if intent.series == series {
             let silent = now.duration_since(last).unwrap_or_default() > Repository::SILENCE_MAX;
-            others.push(Other { id, intent, earlier: (began, id) < (now, ours), silent });
+            others.push(Other {
+                id,
+                intent,
+                earlier: (began, id) < (now, ours),
+                silent,
+            });
         }
     }
     Ok(others)
@@ -216,14 +251,28 @@ async fn resolve(
             other.intent.process.host,
             other.id.short()
         );
-        return Err(RepositoryError::Busy { series: request.series.clone(), writer });
+        return Err(RepositoryError::Busy {
+            series: request.series.clone(),
+            writer,
+        });
     }
     if !gone {
         return Ok(Resolved::GivesWay);
     }
-    let tombstone =
-        Register { kind: RegisterKind::Tombstone, nonce: Nonce::draw(), manifest: None, by: Some(ours) };
-    match repository.put_record(&layout::register(other.id), RecordKind::Manifest, &tombstone).await {
+    let tombstone = Register {
+        kind: RegisterKind::Tombstone,
+        nonce: Nonce::draw(),
+        manifest: None,
+        by: Some(ours),
+    };
+    match repository
+        .put_record(
+            &layout::register(other.id),
+            RecordKind::Manifest,
+            &tombstone,
+        )
+        .await
+    {
         Ok(()) => Ok(Resolved::Dead),
         Err(error) if error.kind() == ErrorKind::Exists => {
             let resolved = resolution(repository, other.id).await?;
@@ -236,10 +285,16 @@ async fn resolve(
 }
 
 async fn resolution(repository: &Repository, id: SessionId) -> Result<Option<Resolved>> {
-    Ok(repository.register(id).await?.map(|register| match (register.kind, register.manifest) {
-        (RegisterKind::Backup, Some(manifest)) => {
-            Resolved::Committed(Box::new(Point { id, manifest, bad: false, sibling: false }))
-        }
-        _ => Resolved::Dead,
-    }))
+    Ok(repository
+        .register(id)
+        .await?
+        .map(|register| match (register.kind, register.manifest) {
+            (RegisterKind::Backup, Some(manifest)) => Resolved::Committed(Box::new(Point {
+                id,
+                manifest,
+                bad: false,
+                sibling: false,
+            })),
+            _ => Resolved::Dead,
+        }))
 }

@@ -18,18 +18,14 @@ use std::{
 
 use tokio::{sync::Mutex, task::JoinSet};
 
-pub use self::{
-    adopt::Adopted,
-    begin::SessionRequest,
-    records::Checkpoint,
-};
 use self::records::Heartbeat;
+pub use self::{adopt::Adopted, begin::SessionRequest, records::Checkpoint};
 use crate::{
     clock,
     error::RepositoryError,
+    format::TAG_BYTES,
     id::{Nonce, PackId, SessionId},
     layout::{self, PackKind},
-    format::TAG_BYTES,
     map::{LEVEL_MAX, PAGE_BYTES_MAX, Page, PageSink},
     pack::{PackBuffer, PackBuffers, PackBuilder, SealedPack},
     point::{Manifest, Point, Register, RegisterKind, Stats},
@@ -109,7 +105,10 @@ impl Session {
     pub fn data_writer(&self, compression: Compression) -> DataWriter {
         DataWriter {
             repository: self.repository.clone(),
-            packs: PackIds { session: self.id, next: Arc::clone(&self.next_data_pack) },
+            packs: PackIds {
+                session: self.id,
+                next: Arc::clone(&self.next_data_pack),
+            },
             open: None,
             compressor: Compressor::new(),
             compression,
@@ -120,7 +119,10 @@ impl Session {
     pub fn page_writer(&self) -> PageWriter {
         PageWriter {
             repository: self.repository.clone(),
-            packs: PackIds { session: self.id, next: Arc::clone(&self.next_page_pack) },
+            packs: PackIds {
+                session: self.id,
+                next: Arc::clone(&self.next_page_pack),
+            },
             buffers: PackBuffers::new(PAGE_PACKS, PAGE_PACK_BYTES),
             open: None,
             compressor: Compressor::new(),
@@ -133,8 +135,14 @@ impl Session {
     /// When the store fails.
     pub async fn upload(&self, pack: SealedPack) -> Result<u64> {
         let bytes = pack.bytes() + pack.table.len() as u64;
-        self.repository.store().put_new(&layout::pack(pack.kind, pack.id), pack.body).await?;
-        self.repository.store().put_new(&layout::slot_table(pack.id), pack.table).await?;
+        self.repository
+            .store()
+            .put_new(&layout::pack(pack.kind, pack.id), pack.body)
+            .await?;
+        self.repository
+            .store()
+            .put_new(&layout::slot_table(pack.id), pack.table)
+            .await?;
         self.uploaded_bytes.fetch_add(bytes, Relaxed);
         self.uploaded_packs.fetch_add(1, Relaxed);
         Ok(bytes)
@@ -146,7 +154,10 @@ impl Session {
     /// When the store fails.
     pub async fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
         let name = layout::checkpoint(self.id, self.next_checkpoint.fetch_add(1, Relaxed));
-        Ok(self.repository.put_record(&name, RecordKind::Checkpoint, checkpoint).await?)
+        Ok(self
+            .repository
+            .put_record(&name, RecordKind::Checkpoint, checkpoint)
+            .await?)
     }
 
     /// Commits: from here on the point exists. All packs must have been uploaded.
@@ -168,7 +179,12 @@ impl Session {
             ..manifest.stats
         };
         self.write_register(&manifest).await?;
-        let point = Point { id: self.id, manifest, bad: false, sibling: false };
+        let point = Point {
+            id: self.id,
+            manifest,
+            bad: false,
+            sibling: false,
+        };
         index_point(&self.repository, &point).await;
         self.clean_up().await;
         Ok(point)
@@ -183,9 +199,18 @@ impl Session {
     async fn write_register(&self, manifest: &Manifest) -> Result<()> {
         let nonce = Nonce::draw();
         let manifest = Some(manifest.clone());
-        let register = Register { kind: RegisterKind::Backup, nonce, manifest, by: None };
+        let register = Register {
+            kind: RegisterKind::Backup,
+            nonce,
+            manifest,
+            by: None,
+        };
         let name = layout::register(self.id);
-        match self.repository.put_record(&name, RecordKind::Manifest, &register).await {
+        match self
+            .repository
+            .put_record(&name, RecordKind::Manifest, &register)
+            .await
+        {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Exists => {}
             Err(error) => return Err(error.into()),
@@ -193,7 +218,9 @@ impl Session {
         // Whoever's bytes are read back won, whatever the store said.
         match self.repository.register(self.id).await? {
             Some(found) if found.nonce == nonce => Ok(()),
-            _ => Err(RepositoryError::Fenced { series: self.request.series.clone() }),
+            _ => Err(RepositoryError::Fenced {
+                series: self.request.series.clone(),
+            }),
         }
     }
 
@@ -224,11 +251,16 @@ pub(crate) async fn remove_session_objects(repository: &Repository, session: Ses
 pub(crate) async fn index_point(repository: &Repository, point: &Point) {
     let hash = repository.keys().series_hash(&point.manifest.series);
     let name = layout::series_point(&hash, point.manifest.finished_ms, point.id);
-    match repository.put_record(&name, RecordKind::SeriesPoint, &point.id).await {
+    match repository
+        .put_record(&name, RecordKind::SeriesPoint, &point.id)
+        .await
+    {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::Exists => {}
         // The point exists; finding it as the newest takes one listing more.
-        Err(error) => tracing::warn!(point = %point.id, %error, "the index of points was not updated"),
+        Err(error) => {
+            tracing::warn!(point = %point.id, %error, "the index of points was not updated")
+        }
     }
 }
 
@@ -237,9 +269,12 @@ pub(crate) async fn beat(repository: Repository, session: SessionId) {
     for number in 0.. {
         tokio::time::sleep(HEARTBEAT_EVERY).await;
         let name = layout::heartbeat(session, number);
-        let heartbeat = Heartbeat { at_ms: clock::now_ms() };
-        let result: std::result::Result<(), StoreError> =
-            repository.put_record(&name, RecordKind::Heartbeat, &heartbeat).await;
+        let heartbeat = Heartbeat {
+            at_ms: clock::now_ms(),
+        };
+        let result: std::result::Result<(), StoreError> = repository
+            .put_record(&name, RecordKind::Heartbeat, &heartbeat)
+            .await;
         if let Err(error) = result {
             tracing::warn!(%session, %error, "a sign of life was not written");
         }
@@ -272,27 +307,41 @@ pub struct DataWriter {
 impl DataWriter {
     /// Whether [`add`](Self::add) needs a buffer for a chunk of this length.
     pub fn needs_buffer(&self, plain_bytes: usize) -> bool {
-        self.open.as_ref().is_none_or(|open| !open.fits(plain_bytes))
+        self.open
+            .as_ref()
+            .is_none_or(|open| !open.fits(plain_bytes))
     }
 
-    /// Closes the pack being filled, if any, and starts another in `buffer`.
-    pub fn start_pack(&mut self, buffer: PackBuffer) -> Option<SealedPack> {
-        let closed = self.close();
+    /// Starts a pack in `buffer`. The one before it has been [closed](Self::close).
+    pub fn start_pack(&mut self, buffer: PackBuffer) {
+        debug_assert!(
+            self.open.is_none(),
+            "a pack is closed before the next one is started"
+        );
         let id = self.packs.draw();
-        self.open = Some(PackBuilder::new(PackKind::Data, id, self.repository.keys(), buffer));
-        closed
+        self.open = Some(PackBuilder::new(
+            PackKind::Data,
+            id,
+            self.repository.keys(),
+            buffer,
+        ));
     }
 
     /// Seals a chunk into the open pack, which must have room for it.
     pub fn add(&mut self, id: crate::id::ChunkId, plain: &[u8], pressure: Pressure) -> Reference {
-        let open = self.open.as_mut().expect("`needs_buffer` says when a pack has to be started");
+        let open = self
+            .open
+            .as_mut()
+            .expect("`needs_buffer` says when a pack has to be started");
         open.append(id, plain, &mut self.compressor, self.compression, pressure)
     }
 
     /// Closes the pack being filled, if it holds anything.
-    pub fn close(&mut self) -> Option<SealedPack> {
-        let open = self.open.take().filter(|open| !open.is_empty())?;
-        Some(open.finish(self.repository.keys(), self.repository.id()))
+    ///
+    /// # Errors
+    /// When what was sealed does not open again.
+    pub fn close(&mut self) -> Result<Option<SealedPack>> {
+        close(&self.repository, self.open.take())
     }
 }
 
@@ -315,8 +364,19 @@ pub struct PageWriter {
 
 impl PageWriter {
     /// Closes the pack being filled when it has no room for the pages of one leaf and all levels above it.
-    pub fn close_if_full(&mut self) -> Option<SealedPack> {
-        if self.open.as_ref().is_some_and(|open| !open.fits(PAGES_BYTES)) { self.close() } else { None }
+    ///
+    /// # Errors
+    /// When what was sealed does not open again.
+    pub fn close_if_full(&mut self) -> Result<Option<SealedPack>> {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| !open.fits(PAGES_BYTES))
+        {
+            self.close()
+        } else {
+            Ok(None)
+        }
     }
 
     /// Makes room for the pages of one leaf and all levels above it; needed before a leaf is given to a map builder.
@@ -324,14 +384,21 @@ impl PageWriter {
         if self.open.is_none() {
             let buffer = self.buffers.take().await;
             let id = self.packs.draw();
-            self.open = Some(PackBuilder::new(PackKind::Meta, id, self.repository.keys(), buffer));
+            self.open = Some(PackBuilder::new(
+                PackKind::Meta,
+                id,
+                self.repository.keys(),
+                buffer,
+            ));
         }
     }
 
     /// Closes the pack being filled, if it holds anything.
-    pub fn close(&mut self) -> Option<SealedPack> {
-        let open = self.open.take().filter(|open| !open.is_empty())?;
-        Some(open.finish(self.repository.keys(), self.repository.id()))
+    ///
+    /// # Errors
+    /// When what was sealed does not open again.
+    pub fn close(&mut self) -> Result<Option<SealedPack>> {
+        close(&self.repository, self.open.take())
     }
 }
 
@@ -341,8 +408,24 @@ impl PageSink for PageWriter {
     fn store(&mut self, page: &Page) -> std::result::Result<Reference, Self::Error> {
         let plain = page.encode();
         let id = self.repository.keys().page_id(&plain);
-        let open = self.open.as_mut().expect("`make_room` is called before pages are stored");
+        let open = self
+            .open
+            .as_mut()
+            .expect("`make_room` is called before pages are stored");
         let compression = Compression::Auto;
-        Ok(open.append(id, &plain, &mut self.compressor, compression, Pressure::None))
+        Ok(open.append(
+            id,
+            &plain,
+            &mut self.compressor,
+            compression,
+            Pressure::None,
+        ))
+    }
+}
+
+fn close(repository: &Repository, open: Option<PackBuilder>) -> Result<Option<SealedPack>> {
+    match open.filter(|open| !open.is_empty()) {
+        Some(open) => open.finish(repository.keys(), repository.id()).map(Some),
+        None => Ok(None),
     }
 }

@@ -48,7 +48,12 @@ pub struct StoreError {
 impl StoreError {
     /// An error of `operation` (`put`, `get`, `list`, `delete`) on `object`.
     pub fn new(operation: &'static str, object: impl Into<String>, kind: ErrorKind) -> Self {
-        Self { operation, object: object.into(), kind, source: None }
+        Self {
+            operation,
+            object: object.into(),
+            kind,
+            source: None,
+        }
     }
 
     /// The same, caused by `source`.
@@ -71,7 +76,9 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, object, .. } = self;
+        let Self {
+            operation, object, ..
+        } = self;
         let what = match self.kind {
             ErrorKind::NotFound => "no such object",
             ErrorKind::Exists => "the name is taken",

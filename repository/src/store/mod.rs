@@ -108,7 +108,9 @@ pub struct Entry {
 pub async fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
     loop {
-        let page = store.list(prefix, entries.last().map(|entry| entry.name.as_str())).await?;
+        let page = store
+            .list(prefix, entries.last().map(|entry| entry.name.as_str()))
+            .await?;
         let empty = page.entries.is_empty();
         entries.extend(page.entries);
         if !page.more || empty {

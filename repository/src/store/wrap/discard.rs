@@ -44,7 +44,10 @@ impl Discard {
     }
 
     fn is_deleted(&self, name: &str) -> bool {
-        self.deleted.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+        self.deleted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(name)
     }
 }
 
@@ -56,12 +59,16 @@ impl Store for Discard {
 
     async fn put_new(&self, name: &str, body: Bytes) -> Result<()> {
         self.discarded_bytes.fetch_add(body.len() as u64, Relaxed);
-        let pack = [PackKind::Data, PackKind::Meta].iter().any(|kind| layout::parse_pack(*kind, name).is_some());
+        let pack = [PackKind::Data, PackKind::Meta]
+            .iter()
+            .any(|kind| layout::parse_pack(*kind, name).is_some());
         if pack || layout::parse_slot_table(name).is_some() {
             return Ok(());
         }
         match self.inner.get(name, u64::MAX).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => self.beside.put_new(name, body).await,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.beside.put_new(name, body).await
+            }
             Ok(_) => Err(StoreError::new("put", name, ErrorKind::Exists)),
             Err(error) => Err(error),
         }
@@ -72,7 +79,9 @@ impl Store for Discard {
             return Err(StoreError::new("get", name, ErrorKind::NotFound));
         }
         match self.beside.get(name, bytes_max).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => self.inner.get(name, bytes_max).await,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.inner.get(name, bytes_max).await
+            }
             other => other,
         }
     }
@@ -85,16 +94,26 @@ impl Store for Discard {
         let mut page = self.inner.list(prefix, after).await?;
         let beside = self.beside.list(prefix, after).await?;
         // What is beside the store and within this page; the rest comes with the next one.
-        let end = page.more.then(|| page.entries.last().map(|last| last.name.clone())).flatten();
-        let within = beside.entries.into_iter().filter(|entry| end.as_ref().is_none_or(|end| entry.name <= *end));
+        let end = page
+            .more
+            .then(|| page.entries.last().map(|last| last.name.clone()))
+            .flatten();
+        let within = beside
+            .entries
+            .into_iter()
+            .filter(|entry| end.as_ref().is_none_or(|end| entry.name <= *end));
         page.entries.extend(within);
         page.entries.retain(|entry| !self.is_deleted(&entry.name));
-        page.entries.sort_by(|left, right| left.name.cmp(&right.name));
+        page.entries
+            .sort_by(|left, right| left.name.cmp(&right.name));
         Ok(page)
     }
 
     async fn delete(&self, name: &str) -> Result<()> {
-        self.deleted.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        self.deleted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned());
         self.beside.delete(name).await
     }
 }
@@ -111,10 +130,18 @@ mod tests {
         inner.put_new("a", Bytes::from_static(b"1")).await.unwrap();
         let store = Discard::new(Arc::clone(&inner));
         store.put_new("b", Bytes::from_static(b"2")).await.unwrap();
-        let exists = store.put_new("a", Bytes::from_static(b"3")).await.unwrap_err();
+        let exists = store
+            .put_new("a", Bytes::from_static(b"3"))
+            .await
+            .unwrap_err();
         assert_eq!(exists.kind(), ErrorKind::Exists);
         store.delete("a").await.unwrap();
-        let names = |page: Page| page.entries.into_iter().map(|entry| entry.name).collect::<Vec<_>>();
+        let names = |page: Page| {
+            page.entries
+                .into_iter()
+                .map(|entry| entry.name)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(store.list("", None).await.unwrap()), ["b"]);
         assert_eq!(&store.get("b", 9).await.unwrap()[..], b"2");
         assert_eq!(names(inner.list("", None).await.unwrap()), ["a"]);
