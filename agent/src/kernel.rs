@@ -1,6 +1,6 @@
-//! What `nix` lacks of the kernel's interface: two calls, the only unsafe code of this crate.
+//! What `nix` lacks of the kernel's interface: three calls, the only unsafe code of this crate.
 
-#![expect(unsafe_code, reason = "nix wraps neither leases nor FIEMAP")]
+#![expect(unsafe_code, reason = "nix wraps neither leases, FIEMAP nor the size of a device")]
 
 use std::{
     fs::File,
@@ -15,6 +15,9 @@ const FIEMAP_EXTENTS: usize = 256;
 
 /// The number of `FS_IOC_FIEMAP`; its size is that of the structure without extents.
 const FS_IOC_FIEMAP: libc::c_ulong = nix::request_code_readwrite!(b'f', 11, 32);
+
+/// The number of `BLKGETSIZE64`, of `linux/fs.h`.
+const BLKGETSIZE64: libc::c_ulong = nix::request_code_read!(0x12, 114, size_of::<u64>());
 
 /// The command that chooses the signal of a lease, from `asm-generic/fcntl.h`; libc lacks it.
 const F_SETSIG: libc::c_int = 10;
@@ -44,6 +47,15 @@ struct Fiemap {
     extent_count: u32,
     reserved: u32,
     extents: [FiemapExtent; FIEMAP_EXTENTS],
+}
+
+/// The size of a block device in bytes.
+pub(crate) fn device_bytes(device: &File) -> io::Result<u64> {
+    let mut bytes = 0_u64;
+    // SAFETY: the descriptor is open while `device` is borrowed, and the kernel writes eight bytes into `bytes`.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), BLKGETSIZE64, &raw mut bytes) };
+    Errno::result(result)?;
+    Ok(bytes)
 }
 
 /// The next extents of a file that end after `start`; none when there are no more.

@@ -1,15 +1,18 @@
 //! Where a file has data, and where it ends.
 
-use std::{cmp::min, fs::File, io, ops::Range};
+use std::{cmp::min, fs::File, io, ops::Range, os::unix::fs::FileTypeExt};
 
 use nix::{
     errno::Errno,
     unistd::{Whence, lseek},
 };
 
-/// The size of a file or a device; the end of a device is where `BLKGETSIZE64` says.
+use crate::kernel::device_bytes;
+
+/// The size of a file or a block device.
 pub(crate) fn size(file: &File) -> io::Result<u64> {
-    Ok(seek(file, 0, Whence::SeekEnd)?)
+    let metadata = file.metadata()?;
+    if metadata.file_type().is_block_device() { device_bytes(file) } else { Ok(metadata.len()) }
 }
 
 /// The first range of a file of `bytes` at or after `offset` that may hold data; everything where the file system
