@@ -24,7 +24,7 @@ use crate::{Faulty, LARGE_BYTES, body, store};
 
 /// A patience for connections on which nothing moves, short for the sake of the test.
 fn impatient(config: &mut S3Config) {
-    config.patience.stall = Duration::from_secs(1);
+    config.patience.stall = Duration::from_secs(2);
 }
 
 /// Writes through `times` faults; expects success after these requests.
