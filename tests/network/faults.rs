@@ -24,21 +24,22 @@ use crate::{Faulty, LARGE_BYTES, body, store};
 
 /// A patience for connections on which nothing moves, short for the sake of the test.
 fn impatient(config: &mut S3Config) {
-    config.patience.stall = Duration::from_secs(1);
+    config.patience.stall = Duration::from_secs(2);
 }
 
 /// Writes through `times` faults; expects success after these requests.
 async fn check_put(times: usize, fault: Fault, methods: &str) {
     let server = Faulty::start_with(impatient).await;
     server.faulty.fail(times, "PUT", fault);
-    server
-        .store
-        .put_new("object", body(100_000))
-        .await
-        .unwrap_or_else(|e| panic!("{fault:?}: {e:?}"));
+    let outcome = server.store.put_new("object", body(100_000)).await;
+    assert!(outcome.is_ok(), "{fault:?}: {outcome:?}");
     assert_eq!(server.methods(), methods, "{fault:?}");
     assert_eq!(
-        server.store.get("object", 1 << 20).await.unwrap(),
+        server
+            .store
+            .get("object", 1 << 20)
+            .await
+            .expect("it works in the end"),
         body(100_000)
     );
 }
@@ -46,20 +47,38 @@ async fn check_put(times: usize, fault: Fault, methods: &str) {
 /// Reads, lists and deletes through `times` faults each; expects success after `requests` requests each.
 async fn check_others(times: usize, fault: Fault, requests: usize) {
     let server = Faulty::start_with(impatient).await;
-    server.store.put_new("object", body(100_000)).await.unwrap();
+    server
+        .store
+        .put_new("object", body(100_000))
+        .await
+        .expect("it works in the end");
     let before = server.faulty.seen().len();
     server.faulty.fail(times, "GET", fault);
     assert_eq!(
-        server.store.get("object", 1 << 20).await.unwrap(),
+        server
+            .store
+            .get("object", 1 << 20)
+            .await
+            .expect("it works in the end"),
         body(100_000),
         "{fault:?}"
     );
     server.faulty.fail(times, "GET", fault);
-    let part = server.store.get_range("object", 10..90_000).await.unwrap();
+    let part = server
+        .store
+        .get_range("object", 10..90_000)
+        .await
+        .expect("it works in the end");
     assert_eq!(part, body(100_000).slice(10..90_000), "{fault:?}");
     server.faulty.fail(times, "GET", fault);
     assert_eq!(
-        server.store.list("", None).await.unwrap().entries.len(),
+        server
+            .store
+            .list("", None)
+            .await
+            .expect("it works in the end")
+            .entries
+            .len(),
         1,
         "{fault:?}"
     );
@@ -69,13 +88,17 @@ async fn check_others(times: usize, fault: Fault, requests: usize) {
         "{fault:?}"
     );
     server.faulty.fail(times, "DELETE", fault);
-    server.store.delete("object").await.unwrap();
+    server
+        .store
+        .delete("object")
+        .await
+        .expect("it works in the end");
     assert!(
         server
             .store
             .list("", None)
             .await
-            .unwrap()
+            .expect("it works in the end")
             .entries
             .is_empty(),
         "{fault:?}"
@@ -91,6 +114,11 @@ async fn refusals_are_tried_again() {
         check_put(2, fault, "PUT PUT PUT").await;
         check_others(2, fault, 3).await;
     }
+}
+
+#[tokio::test]
+async fn a_body_that_was_damaged_on_its_way_is_sent_again() {
+    check_put(2, Fault::Corrupt, "PUT PUT PUT").await;
 }
 
 #[tokio::test]

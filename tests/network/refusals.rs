@@ -10,7 +10,7 @@ use repository::store::{
 use support::{
     certificates::Certificates,
     s3_faults::{Fault, errors},
-    s3_server::{ACCESS_KEY_ID, S3Server},
+    s3_server::{self, ACCESS_KEY_ID, S3Server},
 };
 
 use crate::{Faulty, LARGE_BYTES, body, store};
@@ -25,16 +25,33 @@ async fn check(change: impl FnOnce(&mut S3Config), kind: ErrorKind) {
 async fn check_all(server: &Faulty, kind: ErrorKind) {
     let store = &server.store;
     assert_eq!(
-        store.put_new("object", body(10)).await.unwrap_err().kind(),
+        store
+            .put_new("object", body(10))
+            .await
+            .expect_err("refused")
+            .kind(),
         kind
     );
-    assert_eq!(store.get("object", 10).await.unwrap_err().kind(), kind);
     assert_eq!(
-        store.get_range("object", 0..10).await.unwrap_err().kind(),
+        store.get("object", 10).await.expect_err("refused").kind(),
         kind
     );
-    assert_eq!(store.list("", None).await.unwrap_err().kind(), kind);
-    assert_eq!(store.delete("object").await.unwrap_err().kind(), kind);
+    assert_eq!(
+        store
+            .get_range("object", 0..10)
+            .await
+            .expect_err("refused")
+            .kind(),
+        kind
+    );
+    assert_eq!(
+        store.list("", None).await.expect_err("refused").kind(),
+        kind
+    );
+    assert_eq!(
+        store.delete("object").await.expect_err("refused").kind(),
+        kind
+    );
 }
 
 #[tokio::test]
@@ -124,6 +141,16 @@ async fn a_certificate_of_an_authority_we_do_not_trust() {
         assert_eq!(error.kind(), ErrorKind::Certificate, "{error:?}");
         assert!(error.to_string().contains("ca-file"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_port_that_nobody_listens_on() {
+    let address = S3Server::start().await.address;
+    let store = store(s3_server::config(format!("http://{address}"))).await;
+    let error = store.get("object", 10).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("refused"), "{cause}");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ async fn put(change: impl FnOnce(&mut S3Config)) -> Seen {
         .store
         .put_new("packs/one", body(3 << 20))
         .await
-        .unwrap();
+        .expect("a sound server takes it");
     server.faulty.seen().remove(0)
 }
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use futures::future::join_all;
 use repository::store::{
-    ErrorKind, Store, probe,
+    ErrorKind, Store, StoreError, probe,
     s3::{Credentials, Environment, S3Config, S3Store},
 };
 use tokio::time::Instant;
@@ -83,7 +83,7 @@ async fn exactly_one_writer_wins(store: &S3Store) {
         .enumerate()
         .filter(|(writer, _)| *writer != winner)
     {
-        let kind = outcome.as_ref().map_err(|error| error.kind());
+        let kind = outcome.as_ref().map_err(StoreError::kind);
         assert_eq!(
             kind,
             Err(ErrorKind::Exists),

@@ -32,6 +32,8 @@ pub enum Fault {
     Deaf,
     /// The request is read and never answered.
     Mute,
+    /// The first byte of the body is changed on its way.
+    Corrupt,
     /// The request takes effect, but the connection is closed instead of answered.
     LostAnswer,
     /// The body of the answer is cut after so many bytes.
@@ -178,12 +180,12 @@ async fn serve(
     behind: SocketAddr,
     script: &Mutex<Script>,
 ) -> io::Result<()> {
-    let (head, early) = read_head(&mut client).await?;
+    let (head, mut early) = read_head(&mut client).await?;
     let seen = parse(&head);
     let body_bytes = seen
         .header("content-length")
         .and_then(|bytes| bytes.parse().ok());
-    let rest = body_bytes
+    let mut rest = body_bytes
         .unwrap_or(0_u64)
         .saturating_sub(early.len() as u64);
     let fault = {
@@ -212,6 +214,15 @@ async fn serve(
         Some(Fault::Mute) => {
             discard(&mut client, rest).await?;
             std::future::pending().await
+        }
+        Some(Fault::Corrupt) => {
+            if early.is_empty() {
+                client.read_buf(&mut early).await?;
+                rest -= early.len() as u64;
+            }
+            early[0] ^= 1;
+            let server = forward(&mut client, behind, &head, &early, rest).await?;
+            backward(&mut client, server, usize::MAX).await
         }
         Some(Fault::LostAnswer) => {
             let mut server = forward(&mut client, behind, &head, &early, rest).await?;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr};
 
-use super::{config::SignPayload, error::S3ConfigError};
+use super::error::S3ConfigError;
 
 /// The options an address may carry.
 const OPTIONS: &str = "endpoint, region, path-style, ca-file, profile, sign-payload";
@@ -29,6 +29,28 @@ pub struct S3Address {
     pub profile: Option<String>,
     /// When bodies are signed.
     pub sign_payload: Option<SignPayload>,
+}
+
+/// When the bodies of uploads are signed, at the price of one SHA-256 over each: four times all else together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignPayload {
+    /// Only over plain HTTP to another machine, where nothing else protects them on their way.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never: what is stored is authenticated by the repository's own keys.
+    Never,
+}
+
+impl SignPayload {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
 }
 
 impl FromStr for S3Address {

@@ -8,7 +8,7 @@ use rustls::{
 };
 
 use super::{
-    address::{self, S3Address},
+    address::{self, S3Address, SignPayload},
     credentials::Credentials,
     environment::Environment,
     error::S3ConfigError,
@@ -57,28 +57,6 @@ pub enum Trust {
     System,
     /// Only these authorities, in PEM.
     Pem(Vec<u8>),
-}
-
-/// When the bodies of uploads are signed, at the price of one SHA-256 over each: four times all else together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SignPayload {
-    /// Only over plain HTTP to another machine, where nothing else protects them on their way.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never: what is stored is authenticated by the repository's own keys.
-    Never,
-}
-
-impl SignPayload {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Always => "always",
-            Self::Never => "never",
-        }
-    }
 }
 
 impl S3Config {

@@ -5,7 +5,8 @@
 //! how fast it should be; one checksum per body, sent as a header with an unsigned, unchunked body, which every server
 //! understands; and an answer to "did my write arrive?" that is never a guess.
 //!
-//! Modules in reading order; each uses only those above it, but that the operations are methods of [`S3Store`].
+//! In reading order: `error`, `address`, `environment`, `credentials`, `failure`, `patience`, `config`, `client`, `body`,
+//! `window`; each uses only those before it. Then the operations, methods of [`S3Store`]: `write`, `read`, `list`.
 
 mod address;
 mod body;
@@ -15,6 +16,7 @@ mod credentials;
 mod environment;
 mod error;
 mod failure;
+mod list;
 mod patience;
 mod read;
 mod window;
@@ -28,7 +30,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
 };
 
 use async_trait::async_trait;
@@ -36,14 +37,12 @@ use aws_sdk_s3::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    operation::list_objects_v2::ListObjectsV2Output,
-    types::Object,
 };
 use bytes::Bytes;
 
 pub use self::{
-    address::S3Address,
-    config::{IN_FLIGHT_MAX, S3Config, SignPayload, Trust},
+    address::{S3Address, SignPayload},
+    config::{IN_FLIGHT_MAX, S3Config, Trust},
     credentials::Credentials,
     environment::Environment,
     error::S3ConfigError,
@@ -51,16 +50,13 @@ pub use self::{
 };
 use self::{
     body::Watch,
-    failure::{Course, Failure},
+    failure::Failure,
     patience::Attempts,
     read::Want,
     window::{Gate, Slot},
 };
-use super::{Entry, ErrorKind, LIST_PAGE_ENTRIES, Pace, Page, Result, Store, StoreError, name};
+use super::{ErrorKind, Pace, Page, Result, Store, StoreError, name};
 use crate::random;
-
-/// Pages without an entry, yet not the last, that are read on through: servers send them while they skip deleted keys.
-const EMPTY_PAGES_MAX: usize = 100;
 
 /// A bucket, or a folder in one.
 pub struct S3Store {
@@ -133,24 +129,24 @@ impl S3Store {
             answer = request => answer,
             () = watch.stalled() => return Err(Failure::stalled()),
         };
-        let answered = answer
-            .as_ref()
-            .map_or_else(|error| error.raw_response().is_some(), |_| true);
-        self.met.fetch_or(answered, Ordering::Relaxed);
-        let failure = answer.as_ref().err().map(Failure::of);
-        if failure
-            .as_ref()
-            .is_some_and(|failure| failure.kind() == ErrorKind::Throttled)
-        {
-            slot.refused();
-        } else if answered {
-            slot.answered();
+        let error = match answer {
+            Ok(answer) => {
+                self.met.store(true, Ordering::Relaxed);
+                slot.answered();
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
+        let failure = Failure::of(&error);
+        if error.raw_response().is_some() {
+            self.met.store(true, Ordering::Relaxed);
+            if failure.kind() == ErrorKind::Throttled {
+                slot.refused();
+            } else {
+                slot.answered();
+            }
         }
-        match (answer, failure) {
-            (_, Some(failure)) => Err(failure),
-            (Ok(answer), None) => Ok(answer),
-            (Err(error), None) => Err(Failure::of(&error)),
-        }
+        Err(failure)
     }
 
     /// Pauses before the next attempt, or gives up with `failure`.
@@ -174,40 +170,6 @@ impl S3Store {
         );
         tokio::time::sleep(pause).await;
         Ok(())
-    }
-
-    /// One request for a page, from a continuation token or a name on.
-    async fn list_once(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        token: Option<String>,
-    ) -> std::result::Result<ListObjectsV2Output, Failure> {
-        let slot = self.enter().await;
-        let watch = Watch::start(&self.patience);
-        let request = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.bucket)
-            .prefix(self.key(prefix))
-            .set_start_after(
-                after
-                    .filter(|_| token.is_none())
-                    .map(|after| self.key(after)),
-            )
-            .set_continuation_token(token)
-            .max_keys(i32::try_from(LIST_PAGE_ENTRIES).expect("a thousand"));
-        self.exchange(&slot, &watch, request.send()).await
-    }
-
-    /// Translates what a listing says about an object.
-    fn entry(&self, object: &Object) -> Option<Entry> {
-        let name = object.key()?.strip_prefix(&self.key(""))?;
-        Some(Entry {
-            name: name.to_owned(),
-            bytes: u64::try_from(object.size()?).ok()?,
-            modified: SystemTime::try_from(*object.last_modified()?).ok()?,
-        })
     }
 
     async fn delete_once(&self, name: &str) -> std::result::Result<(), Failure> {
@@ -261,39 +223,7 @@ impl Store for S3Store {
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
-        let mut attempts = self.patience.attempts();
-        let mut token = None;
-        let mut empty_pages = 0;
-        loop {
-            let failure = match self.list_once(prefix, after, token.clone()).await {
-                Err(failure) => failure,
-                Ok(answer) => {
-                    let entries: Option<Vec<Entry>> = answer
-                        .contents()
-                        .iter()
-                        .map(|object| self.entry(object))
-                        .collect();
-                    let more = answer.is_truncated().unwrap_or_default();
-                    match entries {
-                        None => Failure::nonsense("an entry lacks its name, size or time"),
-                        Some(entries) if !follow(&entries, after) => {
-                            let cause = "names are not listed in byte order";
-                            Failure::new(ErrorKind::Unsupported, Course::Final, cause)
-                        }
-                        Some(entries) if !entries.is_empty() || !more => {
-                            return Ok(Page { entries, more });
-                        }
-                        Some(_) if empty_pages < EMPTY_PAGES_MAX => {
-                            empty_pages += 1;
-                            token = answer.next_continuation_token().map(str::to_owned);
-                            continue;
-                        }
-                        Some(_) => Failure::nonsense("too many pages without an entry"),
-                    }
-                }
-            };
-            self.pause(&mut attempts, failure, "list", prefix).await?;
-        }
+        self.list_page(prefix, after).await
     }
 
     async fn delete(&self, name: &str) -> Result<()> {
@@ -307,13 +237,6 @@ impl Store for S3Store {
             }
         }
     }
-}
-
-/// Whether entries are in byte order, and after the name they were to follow.
-fn follow(entries: &[Entry], after: Option<&str>) -> bool {
-    let first = entries.first().map(|entry| entry.name.as_str());
-    let starts = first.zip(after).is_none_or(|(first, after)| first > after);
-    starts && entries.is_sorted_by(|one, next| one.name < next.name)
 }
 
 impl fmt::Debug for S3Store {
