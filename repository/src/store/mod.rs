@@ -16,6 +16,7 @@ pub mod conformance;
 mod directory;
 mod error;
 mod memory;
+mod name;
 mod pace;
 pub mod probe;
 #[cfg(feature = "s3")]
