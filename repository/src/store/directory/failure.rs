@@ -39,10 +39,10 @@ impl Failure {
 
 impl From<Errno> for Failure {
     fn from(errno: Errno) -> Self {
-        match errno {
-            Errno::ELOOP => Self::Foreign("a symbolic link is in its place or in its path"),
-            errno => Self::System(errno),
+        if errno == Errno::ELOOP {
+            return Self::Foreign("a symbolic link is in its place or in its path");
         }
+        Self::System(errno)
     }
 }
 

@@ -59,10 +59,10 @@ impl DirectoryStore {
     /// [`ErrorKind::NoContainer`] when there is no such folder.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
-        let root = Root::open(&path).map_err(|error| match error {
-            Errno::ENOENT | Errno::ENOTDIR => Failure::Contract(ErrorKind::NoContainer),
-            error => Failure::from(error),
-        });
+        let root = match Root::open(&path) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Err(Failure::Contract(ErrorKind::NoContainer)),
+            result => result.map_err(Failure::from),
+        };
         let root = root.map_err(|failure| failure.at("open", path.display().to_string()))?;
         Ok(Self {
             path,
@@ -104,11 +104,13 @@ impl DirectoryStore {
     ) -> Result<T> {
         let (root, owned) = (Arc::clone(&self.root), name.to_owned());
         let done = spawn_blocking(move || {
-            work(&root, &owned).map_err(|failure| match failure {
-                Failure::System(Errno::ENOENT) if root.is_gone() => {
+            work(&root, &owned).map_err(|failure| {
+                let missing = failure == Failure::System(Errno::ENOENT);
+                if missing && root.is_gone() {
                     Failure::Contract(ErrorKind::NoContainer)
+                } else {
+                    failure
                 }
-                failure => failure,
             })
         });
         match done.await {
@@ -127,9 +129,14 @@ impl Store for DirectoryStore {
     async fn put_new(&self, name: &str, body: Bytes) -> Result<()> {
         name::check("put", name)?;
         self.pace.request().await;
-        let mut writing = self.blocking("put", name, Writing::begin).await?;
-        for start in (0..body.len()).step_by(PIECE_BYTES) {
-            let piece = body.slice(start..body.len().min(start + PIECE_BYTES));
+        let bytes = body.len();
+        let mut writing = self
+            .blocking("put", name, move |root, name| {
+                Writing::begin(root, name, bytes)
+            })
+            .await?;
+        for start in (0..bytes).step_by(PIECE_BYTES) {
+            let piece = body.slice(start..bytes.min(start + PIECE_BYTES));
             self.wait_for_pace(piece.len()).await;
             // Given up between two pieces, the temporary file goes with the future.
             writing = self
@@ -196,7 +203,7 @@ struct Writing {
 }
 
 impl Writing {
-    fn begin(root: &Root, name: &str) -> std::result::Result<Self, Failure> {
+    fn begin(root: &Root, name: &str, bytes: usize) -> std::result::Result<Self, Failure> {
         let folder = root.make_folder(name.rsplit_once('/').map_or("", |(folders, _)| folders))?;
         // Tells a loser before it has written anything; the link decides.
         match fstatat(&folder, last_segment(name), AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -209,7 +216,7 @@ impl Writing {
         }
         Ok(Self {
             folder,
-            temporary: Temporary::create(root)?,
+            temporary: Temporary::create(root, bytes)?,
         })
     }
 }
