@@ -34,7 +34,7 @@ test-stores: setup ## the store conformance suite against moto and Ceph RGW
 	tests/stores/run.sh
 
 demo: build ## back up, change, interrupt, resume, verify, restore, compare
-	@.ci/setup mkfs.ext4=e2fsprogs
+	@.ci/setup mkfs.ext4=e2fsprogs python3=python3
 	tests/demo/run.sh
 
 bench: build ## side by side with other tools: tests/bench/README.md
