@@ -155,9 +155,11 @@ class Place:
         before = self.points()
         child = subprocess.Popen([self.demo.sluice, '--quiet', 'backup', '--series', 'demo', '--limit-upload', '48MiB',
                                   str(self.demo.image)], env=self.environment)
-        time.sleep(1.5)
-        if child.poll() is not None:
-            fail('the backup ended before it could be killed')
+        # What it has written, to files or to sockets, is what it has uploaded: wait for some packs.
+        while written(child.pid) < 80 << 20:
+            if child.poll() is not None:
+                fail('the backup ended before it could be killed')
+            time.sleep(0.05)
         child.send_signal(signal.SIGKILL)
         child.wait()
         if self.points() != before:
@@ -216,6 +218,14 @@ def fill(tree, wanted, source):
                 shutil.copyfile(path, target)
                 copied += length
     (tree / 'more.bin').write_bytes(source.randbytes(wanted - copied))
+
+
+def written(pid):
+    try:
+        lines = Path(f'/proc/{pid}/io').read_text().splitlines()
+    except OSError:
+        return 0
+    return int(next(line for line in lines if line.startswith('wchar')).split()[1])
 
 
 def table(rows):
