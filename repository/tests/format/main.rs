@@ -3,9 +3,10 @@
 
 mod second_reader;
 mod writer;
+mod reader;
 mod today;
-
-
+mod examples;
+mod golden;
 
 use std::collections::BTreeMap;
 

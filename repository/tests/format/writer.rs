@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use repository::{
-    Compression, Entry, Manifest, MapRoot, PackBuffers, Point, Pressure, Repository, RepositoryError, SourceFacts,
+    Compression, Entry, Manifest, MapRoot, PackBuffers, Point, Pressure, Repository,
+    RepositoryError, SourceFacts,
     format::PACK_BYTES_SMALL,
     map::{FANOUT, MapBuilder, MapReader, Page},
     session::{Session, SessionRequest},
@@ -22,7 +23,10 @@ pub(crate) async fn write_point(
     volume_bytes: u64,
     changes: &Changes,
 ) -> Result<Point, RepositoryError> {
-    let request = SessionRequest { series: series.to_owned(), ..SessionRequest::default() };
+    let request = SessionRequest {
+        series: series.to_owned(),
+        ..SessionRequest::default()
+    };
     let session = Session::begin(repository, request).await?;
     let entries = write_chunks(&session, changes).await?;
     let base = session.parent().and_then(|parent| parent.manifest.volume);
@@ -35,7 +39,14 @@ pub(crate) async fn write_point(
         ..SourceFacts::default()
     };
     let tags = vec!["nightly".to_owned()];
-    session.commit(Manifest { volume, source, tags, ..Manifest::default() }).await
+    session
+        .commit(Manifest {
+            volume,
+            source,
+            tags,
+            ..Manifest::default()
+        })
+        .await
 }
 
 async fn write_chunks(
@@ -57,7 +68,10 @@ async fn write_chunks(
             writer.start_pack(buffers.take().await);
         }
         let id = session.repository().keys().chunk_id(chunk);
-        entries.insert(*index, Some(Entry::chunk(writer.add(id, chunk, Pressure::None))));
+        entries.insert(
+            *index,
+            Some(Entry::chunk(writer.add(id, chunk, Pressure::None))),
+        );
     }
     if let Some(pack) = writer.close() {
         session.upload(pack).await?;
@@ -85,7 +99,10 @@ async fn write_map(
         }
     }
     for (index, entry) in entries {
-        leaves.entry(index / FANOUT).or_default().push((*index, *entry));
+        leaves
+            .entry(index / FANOUT)
+            .or_default()
+            .push((*index, *entry));
     }
     let mut builder = MapBuilder::new(CHUNK_LOG2, volume_bytes, base);
     let mut writer = session.page_writer();

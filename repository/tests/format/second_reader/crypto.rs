@@ -21,15 +21,30 @@ pub(crate) fn kdf(key: &[u8; 32], label: &str, context: &[u8]) -> [u8; 32] {
 }
 
 /// Opens what `SEAL(k, nonce, aad, x)` made.
-pub(super) fn open_aead(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn open_aead(
+    key: &[u8; 32],
+    nonce: [u8; 12],
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Vec<u8>> {
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).expect("32 bytes are a key"));
     let mut bytes = sealed.to_vec();
-    let opened = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut bytes);
+    let opened = key.open_in_place(
+        Nonce::assume_unique_for_key(nonce),
+        Aad::from(aad),
+        &mut bytes,
+    );
     Ok(opened.map_err(|_| "it does not match its seal")?.to_vec())
 }
 
 /// Opens a sealed record.
-pub(crate) fn open_record(key: &[u8; 32], repository: &[u8], kind: u8, name: &str, record: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn open_record(
+    key: &[u8; 32],
+    repository: &[u8],
+    kind: u8,
+    name: &str,
+    record: &[u8],
+) -> Result<Vec<u8>> {
     let (header, rest) = record.split_at_checked(8).ok_or("the record is cut")?;
     let (salt, sealed) = rest.split_at_checked(32).ok_or("the record is cut")?;
     if *header != [b'S', b'L', b'R', b'C', 1, kind, 1, 0] {
@@ -38,10 +53,15 @@ pub(crate) fn open_record(key: &[u8; 32], repository: &[u8], kind: u8, name: &st
     let mut aad = header[4..].to_vec();
     aad.extend(repository);
     for text in ["default", name] {
-        aad.extend(u32::try_from(text.len()).expect("names are short").to_le_bytes());
+        aad.extend(
+            u32::try_from(text.len())
+                .expect("names are short")
+                .to_le_bytes(),
+        );
         aad.extend(text.as_bytes());
     }
-    open_aead(&kdf(key, "record", salt), [0; 12], &aad, sealed).map_err(|error| format!("{name}: {error}"))
+    open_aead(&kdf(key, "record", salt), [0; 12], &aad, sealed)
+        .map_err(|error| format!("{name}: {error}"))
 }
 
 /// Argon2id, as key slots use it.
@@ -50,7 +70,8 @@ pub(super) fn stretch(passphrase: &str, salt: &[u8], kib: u64, passes: u64) -> R
         return Err("the slot asks for too much".to_owned());
     }
     let number = |value: u64| u32::try_from(value).expect("checked above");
-    let params = Params::new(number(kib), number(passes), 1, Some(32)).map_err(|error| error.to_string())?;
+    let params =
+        Params::new(number(kib), number(passes), 1, Some(32)).map_err(|error| error.to_string())?;
     let mut key = [0; 32];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into(passphrase.as_bytes(), salt, &mut key)
@@ -63,6 +84,14 @@ pub(super) fn decompress(frame: &[u8], bytes: usize) -> Result<Vec<u8>> {
     let decoder = zstd::stream::read::Decoder::new(frame).map_err(|error| error.to_string())?;
     let mut contents = Vec::new();
     let limit = bytes as u64 + 1;
-    decoder.single_frame().take(limit).read_to_end(&mut contents).map_err(|error| error.to_string())?;
-    if contents.len() == bytes { Ok(contents) } else { Err("a frame of another length".to_owned()) }
+    decoder
+        .single_frame()
+        .take(limit)
+        .read_to_end(&mut contents)
+        .map_err(|error| error.to_string())?;
+    if contents.len() == bytes {
+        Ok(contents)
+    } else {
+        Err("a frame of another length".to_owned())
+    }
 }

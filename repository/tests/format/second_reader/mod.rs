@@ -9,12 +9,12 @@ mod page;
 
 use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
 
+use self::crypto::{decompress, open_aead};
 pub(crate) use self::{
     cbor::Value,
     crypto::{hash, kdf, open_record},
     page::{Page, decode_page},
 };
-use self::crypto::{decompress, open_aead};
 
 /// Why something cannot be read.
 pub(crate) type Result<T> = std::result::Result<T, String>;
@@ -59,7 +59,9 @@ impl SecondReader {
             return Err("not a repository of version 1".to_owned());
         }
         let length = u32_at(header, 12)? as usize;
-        let (signed, mac) = superblock.split_at_checked(16 + length).ok_or("the superblock is cut")?;
+        let (signed, mac) = superblock
+            .split_at_checked(16 + length)
+            .ok_or("the superblock is cut")?;
         let fields = Value::decode(&signed[16..])?;
         if fields.uint(2)? != 1 || !fields.get(3)?.array(0)?.is_empty() {
             return Err("the repository needs what this reader does not know".to_owned());
@@ -76,14 +78,23 @@ impl SecondReader {
         Self::with_keyring(path, id, &root, &name, &read(path, &name)?)
     }
 
-    fn with_keyring(path: &Path, id: Vec<u8>, root: &[u8; 32], name: &str, object: &[u8]) -> Result<Self> {
-        let wrapped = object.get(4..4 + u32_at(object, 0)? as usize).ok_or("the keyring is cut")?;
+    fn with_keyring(
+        path: &Path,
+        id: Vec<u8>,
+        root: &[u8; 32],
+        name: &str,
+        object: &[u8],
+    ) -> Result<Self> {
+        let wrapped = object
+            .get(4..4 + u32_at(object, 0)? as usize)
+            .ok_or("the keyring is cut")?;
         let domain = key(&open_record(root, &id, 2, name, wrapped)?)?;
         let ring = open_record(&domain, &id, 3, name, &object[4 + wrapped.len()..])?;
         let ring = Value::decode(&ring)?;
         let numbered = |field: u64| -> Result<BTreeMap<u64, [u8; 32]>> {
             let keys = ring.get(field)?.entries()?.iter();
-            keys.map(|(number, bytes)| Ok((number.as_uint()?, key(bytes.as_bytes()?)?))).collect()
+            keys.map(|(number, bytes)| Ok((number.as_uint()?, key(bytes.as_bytes()?)?)))
+                .collect()
         };
         Ok(Self {
             path: path.to_owned(),
@@ -100,7 +111,11 @@ impl SecondReader {
     pub(crate) fn points(&self) -> Result<Vec<(String, Value)>> {
         let mut points = Vec::new();
         for name in names(&self.path, "d/default/c/") {
-            let sid = name.rsplit('/').next().expect("a name has a last part").to_owned();
+            let sid = name
+                .rsplit('/')
+                .next()
+                .expect("a name has a last part")
+                .to_owned();
             if self.path.join(format!("d/default/x/{sid}")).exists() {
                 continue;
             }
@@ -116,13 +131,25 @@ impl SecondReader {
     /// The payload of a register.
     pub(crate) fn register(&self, sid: &str) -> Result<Vec<u8>> {
         let name = format!("d/default/c/{}/{sid}", &sid[24..]);
-        open_record(&self.manifest, &self.id, 7, &name, &read(&self.path, &name)?)
+        open_record(
+            &self.manifest,
+            &self.id,
+            7,
+            &name,
+            &read(&self.path, &name)?,
+        )
     }
 
     /// The payload of a record under a meta key, whichever it is.
     pub(crate) fn record(&self, kind: u8, name: &str, object: &[u8]) -> Result<Vec<u8>> {
-        let opened = self.meta.values().rev().map(|key| open_record(key, &self.id, kind, name, object));
-        opened.reduce(|first, next| first.or(next)).ok_or("no meta key")?
+        let opened = self
+            .meta
+            .values()
+            .rev()
+            .map(|key| open_record(key, &self.id, kind, name, object));
+        opened
+            .reduce(|first, next| first.or(next))
+            .ok_or("no meta key")?
     }
 
     /// A whole volume: steps 5 and 6.
@@ -135,7 +162,14 @@ impl SecondReader {
         let mut volume = vec![0; usize::try_from(bytes).map_err(|_| "too large for memory")?];
         if let Ok(reference) = root.get(3) {
             let mut chunks = 0;
-            self.walk(&Reference::from_cbor(reference)?, chunk_log2, level, 0, &mut volume, &mut chunks)?;
+            self.walk(
+                &Reference::from_cbor(reference)?,
+                chunk_log2,
+                level,
+                0,
+                &mut volume,
+                &mut chunks,
+            )?;
             if chunks != root.uint(4)? {
                 return Err("the root counts other chunks".to_owned());
             }
@@ -168,9 +202,12 @@ impl SecondReader {
             }
             let contents = self.open_stored("p", &self.data, &self.chunk_id, entry)?;
             let start = usize::try_from(index << chunk_log2).map_err(|_| "too large for memory")?;
-            let room = volume.get_mut(start..).ok_or("an entry beyond the end of the volume")?;
+            let room = volume
+                .get_mut(start..)
+                .ok_or("an entry beyond the end of the volume")?;
             let length = contents.len().min(room.len());
-            if contents.len() != 1 << chunk_log2 || contents[length..].iter().any(|byte| *byte != 0) {
+            if contents.len() != 1 << chunk_log2 || contents[length..].iter().any(|byte| *byte != 0)
+            {
                 return Err("a chunk that is not of its size, or not padded with zeros".to_owned());
             }
             room[..length].copy_from_slice(&contents[..length]);
@@ -197,7 +234,9 @@ impl SecondReader {
         reference: &Reference,
     ) -> Result<Vec<u8>> {
         let pack = read(&self.path, &pack_name(folder, &reference.pack))?;
-        let sealed = pack.get(reference.offset as usize..).and_then(|rest| rest.get(..reference.stored as usize));
+        let sealed = pack
+            .get(reference.offset as usize..)
+            .and_then(|rest| rest.get(..reference.stored as usize));
         let key = keys.get(&u64::from(reference.key)).ok_or("no such key")?;
         let stored = open_chunk(key, reference, sealed.ok_or("the pack is cut")?)?;
         let contents = match reference.codec {
@@ -215,15 +254,26 @@ impl SecondReader {
     pub(crate) fn slots(&self, name: &str) -> Result<Vec<Reference>> {
         let pack = read(&self.path, name)?;
         let trailer = pack.len().checked_sub(32).ok_or("the pack is short")?;
-        let (table, bytes) = (u32_at(&pack, trailer)? as usize, u32_at(&pack, trailer + 4)? as usize);
+        let (table, bytes) = (
+            u32_at(&pack, trailer)? as usize,
+            u32_at(&pack, trailer + 4)? as usize,
+        );
         let slots = u16_at(&pack, trailer + 8)?;
-        if &pack[trailer + 24..] != b"SLUICEPT" || pack[trailer + 10] != 1 || table + bytes != trailer {
+        if &pack[trailer + 24..] != b"SLUICEPT"
+            || pack[trailer + 10] != 1
+            || table + bytes != trailer
+        {
             return Err("not the trailer of a pack".to_owned());
         }
         let payload = self.record(8, name, &pack[table..trailer])?;
         let references = decode_table(&payload)?;
-        let end = references.last().map_or(48, |last| last.offset + last.stored);
-        if references.len() != usize::from(slots) || end as usize != table || &pack[..8] != b"SLUICEPK" {
+        let end = references
+            .last()
+            .map_or(48, |last| last.offset + last.stored);
+        if references.len() != usize::from(slots)
+            || end as usize != table
+            || &pack[..8] != b"SLUICEPK"
+        {
             return Err("the slot table is that of another pack".to_owned());
         }
         Ok(references)
@@ -233,8 +283,10 @@ impl SecondReader {
 impl Reference {
     /// Reads a reference from CBOR, as the root of a map holds it.
     pub(crate) fn from_cbor(value: &Value) -> Result<Self> {
-        let small = |key| u32::try_from(value.uint(key)?).map_err(|_| "a number is too large".to_owned());
-        let tiny = |key| u16::try_from(value.uint(key)?).map_err(|_| "a number is too large".to_owned());
+        let small =
+            |key| u32::try_from(value.uint(key)?).map_err(|_| "a number is too large".to_owned());
+        let tiny =
+            |key| u16::try_from(value.uint(key)?).map_err(|_| "a number is too large".to_owned());
         Ok(Self {
             id: array(value.bytes(0)?)?,
             pack: array(value.bytes(1)?)?,
@@ -245,6 +297,16 @@ impl Reference {
             stored: small(6)?,
             plain: small(7)?,
         })
+    }
+
+    /// What the key of the chunk is bound to.
+    pub(crate) fn context(&self) -> Vec<u8> {
+        let mut context = self.id.to_vec();
+        context.extend(self.slot.to_le_bytes());
+        context.extend(self.plain.to_le_bytes());
+        context.extend(self.stored.to_le_bytes());
+        context.push(self.codec);
+        context
     }
 }
 
@@ -258,7 +320,16 @@ pub(crate) fn decode_table(payload: &[u8]) -> Result<Vec<Reference>> {
             let id = array(slot.get(..32).ok_or("a slot is cut")?)?;
             let (offset, stored, plain) = (u32_at(slot, 32)?, u32_at(slot, 36)?, u32_at(slot, 40)?);
             let codec = *slot.get(44).ok_or("a slot is cut")?;
-            Ok(Reference { id, pack, key, slot: number, codec, offset, stored, plain })
+            Ok(Reference {
+                id,
+                pack,
+                key,
+                slot: number,
+                codec,
+                offset,
+                stored,
+                plain,
+            })
         })
         .collect()
 }
@@ -266,12 +337,7 @@ pub(crate) fn decode_table(payload: &[u8]) -> Result<Vec<Reference>> {
 /// Opens the sealed bytes of a chunk or page; they may be compressed still.
 fn open_chunk(key: &[u8; 32], reference: &Reference, sealed: &[u8]) -> Result<Vec<u8>> {
     let pack_key = kdf(key, "pack", &reference.pack);
-    let mut context = reference.id.to_vec();
-    context.extend(reference.slot.to_le_bytes());
-    context.extend(reference.plain.to_le_bytes());
-    context.extend(reference.stored.to_le_bytes());
-    context.push(reference.codec);
-    let chunk_key = kdf(&pack_key, "chunk", &context);
+    let chunk_key = kdf(&pack_key, "chunk", &reference.context());
     let mut nonce = [0; 12];
     nonce[..2].copy_from_slice(&reference.slot.to_le_bytes());
     let mut aad = vec![1];
@@ -293,29 +359,49 @@ fn open_any_slot(path: &Path, secret: Secret<'_>, id: &[u8]) -> Result<[u8; 32]>
 }
 
 /// Opens a key slot: the root key.
-pub(crate) fn open_slot(slot: &[u8], name: &str, secret: Secret<'_>, id: &[u8]) -> Result<[u8; 32]> {
+pub(crate) fn open_slot(
+    slot: &[u8],
+    name: &str,
+    secret: Secret<'_>,
+    id: &[u8],
+) -> Result<[u8; 32]> {
     let length = usize::from(u16_at(slot, 10)?);
-    let (clear, sealed) = slot.split_at_checked(12 + length).ok_or("the slot is cut")?;
+    let (clear, sealed) = slot
+        .split_at_checked(12 + length)
+        .ok_or("the slot is cut")?;
     if &clear[..8] != b"SLUICEKS" || clear[8] != 1 || length > 4096 {
         return Err("not a key slot".to_owned());
     }
     let header = Value::decode(&clear[12..])?;
     let stretched = match (secret, header.uint(0)?) {
-        (Secret::KeyFile(text), 1) => {
-            key(&unhex(text.trim().strip_prefix("sluice-key-1:").ok_or("not a key file")?)?)?
-        }
+        (Secret::KeyFile(text), 1) => key(&unhex(
+            text.trim()
+                .strip_prefix("sluice-key-1:")
+                .ok_or("not a key file")?,
+        )?)?,
         (Secret::Passphrase(text), 2) => {
             crypto::stretch(text, header.bytes(1)?, header.uint(4)?, header.uint(5)?)?
         }
         _ => return Err("a slot for another kind of secret".to_owned()),
     };
-    key(&open_record(&kdf(&stretched, "slot", clear), id, 1, name, sealed)?)
+    key(&open_record(
+        &kdf(&stretched, "slot", clear),
+        id,
+        1,
+        name,
+        sealed,
+    )?)
 }
 
 /// The name of a pack under `p` or `m`.
 pub(crate) fn pack_name(folder: &str, pack: &[u8; 20]) -> String {
     let digits = hex(pack);
-    format!("d/default/{folder}/{}/{}/{}", &digits[..2], &digits[..32], &digits[32..])
+    format!(
+        "d/default/{folder}/{}/{}/{}",
+        &digits[..2],
+        &digits[..32],
+        &digits[32..]
+    )
 }
 
 fn read(path: &Path, name: &str) -> Result<Vec<u8>> {
@@ -327,7 +413,11 @@ pub(crate) fn names(path: &Path, prefix: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(path.join(&folder)).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(path.join(&folder))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let below = folder.join(entry.file_name());
             let name = below.to_str().expect("names are ASCII").to_owned();
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
@@ -345,19 +435,27 @@ pub(crate) fn names(path: &Path, prefix: &str) -> Vec<String> {
 }
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Result<u16> {
-    Ok(u16::from_le_bytes(array(bytes.get(at..at + 2).ok_or("cut")?)?))
+    Ok(u16::from_le_bytes(array(
+        bytes.get(at..at + 2).ok_or("cut")?,
+    )?))
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Result<u32> {
-    Ok(u32::from_le_bytes(array(bytes.get(at..at + 4).ok_or("cut")?)?))
+    Ok(u32::from_le_bytes(array(
+        bytes.get(at..at + 4).ok_or("cut")?,
+    )?))
 }
 
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Result<u64> {
-    Ok(u64::from_le_bytes(array(bytes.get(at..at + 8).ok_or("cut")?)?))
+    Ok(u64::from_le_bytes(array(
+        bytes.get(at..at + 8).ok_or("cut")?,
+    )?))
 }
 
 pub(crate) fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
-    bytes.try_into().map_err(|_| format!("{} bytes instead of {N}", bytes.len()))
+    bytes
+        .try_into()
+        .map_err(|_| format!("{} bytes instead of {N}", bytes.len()))
 }
 
 fn key(bytes: &[u8]) -> Result<[u8; 32]> {
@@ -370,6 +468,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 pub(crate) fn unhex(text: &str) -> Result<Vec<u8>> {
     let digits: Vec<char> = text.chars().filter(|char| !char.is_whitespace()).collect();
-    let pairs = digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16));
-    pairs.collect::<std::result::Result<_, _>>().map_err(|error| format!("not hex: {error}"))
+    let pairs = digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16));
+    pairs
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| format!("not hex: {error}"))
 }

@@ -25,14 +25,18 @@ pub(crate) fn decode_page(bytes: &[u8]) -> Result<Page> {
     if bytes.len() != body + count * length {
         return Err("a page of another length".to_owned());
     }
-    let positions: Vec<usize> = (0..256).filter(|p| header[20 + p / 8] >> (p % 8) & 1 == 1).collect();
+    let positions: Vec<usize> = (0..256)
+        .filter(|p| header[20 + p / 8] >> (p % 8) & 1 == 1)
+        .collect();
     if positions.len() != count {
         return Err("a page with another number of entries".to_owned());
     }
     let mut entries = Vec::new();
     for (entry, position) in bytes[body..].chunks(length).zip(positions) {
         let pack = 52 + usize::from(u16_at(entry, 32)?) * 22;
-        let pack = bytes[..body].get(pack..pack + 22).ok_or("no such pack in the page")?;
+        let pack = bytes[..body]
+            .get(pack..pack + 22)
+            .ok_or("no such pack in the page")?;
         let reference = Reference {
             id: array(&entry[..32])?,
             pack: array(&pack[..20])?,
@@ -47,5 +51,10 @@ pub(crate) fn decode_page(bytes: &[u8]) -> Result<Page> {
         entries.push((position as u64, reference, chunks));
     }
     let (chunk_log2, first) = (u64::from(header[6]), u64_at(header, 8)?);
-    Ok(Page { level, chunk_log2, first, entries })
+    Ok(Page {
+        level,
+        chunk_log2,
+        first,
+        entries,
+    })
 }
