@@ -35,7 +35,7 @@ use crate::{
 /// Bytes written at once.
 const RUN_BYTES: usize = 1 << 20;
 /// Bytes of one request to the store, at most.
-const PIECE_BYTES: u64 = 8 << 20;
+const PIECE_BYTES: u64 = 4 << 20;
 /// Windows that are fetched at the same time, memory permitting.
 const WINDOWS: usize = 8;
 /// Leaves whose pages are fetched together.
@@ -133,9 +133,9 @@ struct Fetched {
 
 impl Restore {
     async fn run(self: &Arc<Self>) -> Result<(), JobError> {
-        let budget = self.control.memory_bytes / 2;
+        let budget = self.control.memory_bytes / 4;
         let memory = Arc::new(Semaphore::new(permits(budget)));
-        let window_chunks = (self.control.memory_bytes / 8).min(16 << 20) >> self.root.chunk_log2;
+        let window_chunks = (self.control.memory_bytes / 16).min(16 << 20) >> self.root.chunk_log2;
         let (windows, windows_out) = mpsc::channel(1);
         let mut planner = JoinSet::new();
         let this = Arc::clone(self);

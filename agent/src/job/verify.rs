@@ -19,7 +19,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use crate::{control::Control, error::JobError, progress::Progress};
 
 /// Bytes of one request for data.
-const PIECE_BYTES: u64 = 4 << 20;
+const PIECE_BYTES: u64 = 2 << 20;
 /// Pieces that are fetched at the same time, memory permitting.
 const PIECES: usize = 8;
 
@@ -195,7 +195,7 @@ struct Found {
 
 impl<'a> Read<'a> {
     fn new(repository: &'a Repository, control: &'a Control) -> Self {
-        let pieces = usize::try_from(control.memory_bytes / 2 / PIECE_BYTES).unwrap_or(PIECES);
+        let pieces = usize::try_from(control.memory_bytes / 8 / PIECE_BYTES).unwrap_or(PIECES);
         let memory = Arc::new(Semaphore::new(pieces.clamp(1, PIECES)));
         Self {
             repository,
