@@ -131,16 +131,17 @@ impl Probing<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let read = self.store.get(&name, u64::MAX).await?;
+        let read = self.read(&name).await?;
         let one = self.expect(winners.len() == 1, || {
             format!(
                 "of {RACERS} writers of one name {} were told that they won, expected 1",
                 winners.len()
             )
         });
-        let whose = self.expect(winners.iter().all(|winner| **winner == read), || {
-            "the bytes read after a race are not those of who was told to have won".to_owned()
-        });
+        let whose = self.expect(
+            winners.iter().all(|winner| Some(*winner) == read.as_ref()),
+            || "the bytes read after a race are not those of who was told to have won".to_owned(),
+        );
         let refused = match self.store.put_new(&name, late.clone()).await {
             Ok(()) => false,
             Err(error) if error.kind() == ErrorKind::Exists => true,
@@ -149,7 +150,7 @@ impl Probing<'_> {
         let refused = self.expect(refused, || {
             "a name that was taken could be written again".to_owned()
         });
-        let kept = self.store.get(&name, u64::MAX).await? == read;
+        let kept = read.is_some() && self.read(&name).await? == read;
         let kept = self.expect(kept, || "an object changed after it was written".to_owned());
         Ok(one && whose && refused && kept)
     }
@@ -158,14 +159,17 @@ impl Probing<'_> {
         let name = self.name("small");
         let body = small_body();
         self.store.put_new(&name, body.clone()).await?;
-        let seen = match self.store.get(&name, u64::MAX).await {
-            Ok(read) => read == body,
-            Err(error) if error.kind() == ErrorKind::NotFound => false,
-            Err(error) => return Err(error),
-        };
+        let seen = self.read(&name).await? == Some(body);
         Ok(self.expect(seen, || {
             "an object could not be read as it was just written".to_owned()
         }))
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Bytes>> {
+        match self.store.get(name, u64::MAX).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            result => result.map(Some),
+        }
     }
 
     async fn ranges(&mut self) -> Result<bool> {
@@ -245,8 +249,14 @@ fn skew(modified: SystemTime, before: SystemTime, after: SystemTime) -> Duration
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::store::MemoryStore;
+    use crate::store::{
+        MemoryStore,
+        conformance::flawed::{Flaw, Flawed},
+        wrap::{Fault, Faulty, ReadOnly, Verb},
+    };
 
     #[tokio::test]
     async fn a_good_store_keeps_every_promise_and_its_contents() {
@@ -259,5 +269,81 @@ mod tests {
             (Some(Duration::ZERO), Vec::new())
         );
         assert!(list_all(&store, "").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn no_guarantee_is_reported_that_was_not_seen() {
+        // What each flaw takes away: write-once, read after write, list after write, ranges.
+        let cases = [
+            (Flaw::Overwrites, [false, true, true, true]),
+            (Flaw::LooksThenWrites, [false, true, true, true]),
+            (Flaw::KeepsTheLoser, [false, true, true, true]),
+            (Flaw::ListsLate, [true, true, false, true]),
+            (Flaw::KeepsDeleted, [true, true, false, true]),
+            (Flaw::ShiftsParts, [true, true, true, false]),
+            (Flaw::CutsParts, [true, true, true, false]),
+            (Flaw::ReadsLate, [false, false, true, true]),
+        ];
+        for (flaw, expected) in cases {
+            let report = probe(&Flawed::new(flaw)).await.unwrap();
+            let seen = [
+                report.write_once,
+                report.read_after_write,
+                report.list_after_write,
+                report.ranges,
+            ];
+            assert_eq!(seen, expected, "{flaw:?}: {report:?}");
+            assert_eq!(
+                report.violations.is_empty(),
+                seen == [true; 4],
+                "{flaw:?}: {report:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_be_written_gives_no_report() {
+        let error = probe(&ReadOnly::new(Arc::new(MemoryStore::new())))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ReadOnly);
+    }
+
+    #[tokio::test]
+    async fn a_racer_without_an_answer_proves_nothing() {
+        let memory = MemoryStore::new();
+        let racers = std::sync::atomic::AtomicUsize::new(0);
+        let store = Faulty::new(Arc::new(memory.clone()), move |call| {
+            let put = call.verb == Verb::PutNew;
+            let earlier = racers.fetch_add(put.into(), std::sync::atomic::Ordering::SeqCst);
+            (put && earlier == 3).then_some(Fault::Before(ErrorKind::Unreachable))
+        });
+        assert_eq!(
+            probe(&store).await.unwrap_err().kind(),
+            ErrorKind::Unreachable
+        );
+        assert!(
+            list_all(&memory, "").await.unwrap().is_empty(),
+            "cleaned up all the same"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_role_that_may_not_delete_can_probe() {
+        let store = Faulty::new(Arc::new(MemoryStore::new()), |call| {
+            (call.verb == Verb::Delete).then_some(Fault::Before(ErrorKind::Denied))
+        });
+        let report = probe(&store).await.unwrap();
+        assert!(report.write_once && report.list_after_write && !report.deletes);
+    }
+
+    #[test]
+    fn skew_is_what_lies_outside_the_time_of_writing() {
+        let at = |ms: u64| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+        let skew_ms = |modified| skew(at(modified), at(10_000), at(10_100)).as_millis();
+        assert_eq!(
+            [0, 9_000, 10_050, 10_100, 14_100].map(skew_ms),
+            [9_000, 0, 0, 0, 4_000]
+        );
     }
 }
