@@ -23,7 +23,7 @@ pub struct Patience {
 }
 
 /// Ten attempts with pauses of up to 65 s together (33 s on average) outlive the restart of a server; a stall of 30 s
-/// is one at less than [`RATE_MIN`], with the 2 MiB that a kernel may hold back at a time.
+/// is one at less than 64 KiB/s, with the 2 MiB that a kernel may hold back at a time.
 impl Default for Patience {
     fn default() -> Self {
         Self {
