@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     error::RepositoryError,
+    format::PACK_BYTES_MAX,
     id::{ChunkId, PackId, SessionId},
     reference::Codec,
 };
@@ -244,84 +245,100 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+#![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    #[test]
-    fn what_was_built_is_read_and_differences_are_found(steps in steps()) {
-        let pages = Pages::default();
-        let mut history: Vec<(MapRoot, Model)> = Vec::new();
-        for (count, changes) in steps {
-            let base = history.last().map(|(root, model)| (*root, model));
-            let Built { root, .. } = run(build(&pages, base, count, &changes));
-            let mut model = base.map(|(_, model)| model.clone()).unwrap_or_default();
-            model.retain(|index, _| *index < count);
-            apply(&mut model, changes.iter());
-            prop_assert_eq!(root.level, level_for(count));
-            prop_assert_eq!(root.chunks, model.len() as u64);
-            prop_assert_eq!(root.page.is_none(), model.is_empty());
-            prop_assert_eq!(&run(read(&pages, root)), &model);
-            history.push((root, model));
-        }
-        for (left, left_model) in &history {
-            for (right, right_model) in &history {
-                prop_assert_eq!(run(differing(&pages, *left, *right)), model_difference(left_model, right_model));
-            }
-        }
+#[test]
+fn what_was_built_is_read_and_differences_are_found(steps in steps()) {
+    let pages = Pages::default();
+    let mut history: Vec<(MapRoot, Model)> = Vec::new();
+    for (count, changes) in steps {
+        let base = history.last().map(|(root, model)| (*root, model));
+        let Built { root, .. } = run(build(&pages, base, count, &changes));
+        let mut model = base.map(|(_, model)| model.clone()).unwrap_or_default();
+        model.retain(|index, _| *index < count);
+        apply(&mut model, changes.iter());
+        prop_assert_eq!(root.level, level_for(count));
+        prop_assert_eq!(root.chunks, model.len() as u64);
+        prop_assert_eq!(root.page.is_none(), model.is_empty());
+        prop_assert_eq!(&run(read(&pages, root)), &model);
+        history.push((root, model));
     }
-
-    #[test]
-    fn a_checkpoint_is_the_map_so_far(count in sizes(), steps in steps()) {
-        let pages = Pages::default();
-        let mut base: Option<(MapRoot, Model)> = None;
-        // All of one size: of a resized map only the leaves given so far are promised.
-        for (_, changes) in steps {
-            let changes = changes.into_iter().filter(|(index, _)| *index < count).collect();
-            let built = run(build(&pages, base.as_ref().map(|(root, model)| (*root, model)), count, &changes));
-            for (root, model) in &built.checkpoints {
-                prop_assert_eq!(&run(read(&pages, *root)), model);
-                prop_assert_eq!(root.chunks, model.len() as u64);
-            }
-            let mut model = base.map(|(_, model)| model).unwrap_or_default();
-            apply(&mut model, changes.iter());
-            base = Some((built.root, model));
+    for (left, left_model) in &history {
+        for (right, right_model) in &history {
+            prop_assert_eq!(run(differing(&pages, *left, *right)), model_difference(left_model, right_model));
         }
-    }
-
-    #[test]
-    fn pages_that_did_not_change_are_shared(count in sizes(), first in steps(), second in steps()) {
-        let inside = |steps: Vec<(u64, Changes)>| -> Changes {
-            steps.into_iter().flat_map(|(_, changes)| changes).filter(|(index, _)| *index < count).collect()
-        };
-        let (first, second) = (inside(first), inside(second));
-        let pages = Pages::default();
-        let base = run(build(&pages, None, count, &first)).root;
-        let mut model = Model::new();
-        apply(&mut model, first.iter());
-        let same: Changes = first.keys().map(|index| (*index, model.get(index).copied())).collect();
-        let before = pages.count();
-        let again = run(build(&pages, Some((base, &model)), count, &same)).root;
-        prop_assert_eq!(again, base);
-        prop_assert_eq!(pages.count(), before, "nothing changed and something was stored");
-
-        let mut sink = pages.clone();
-        let mut changed = model.clone();
-        apply(&mut changed, second.iter());
-        let leaves: BTreeSet<u64> =
-            model_difference(&model, &changed).into_iter().flatten().map(|index| index / FANOUT).collect();
-        let before = pages.count();
-        let root = run(build_once(&pages, &mut sink, base, count, &second));
-        let most = leaves.len() * (usize::from(base.level) + 1);
-        prop_assert!(pages.count() - before <= most, "{} pages for {leaves:?}", pages.count() - before);
-        prop_assert_eq!(run(read(&pages, root)), changed);
-    }
-
-    #[test]
-    fn a_page_has_one_encoding(page in page_strategy()) {
-        let bytes = page.encode();
-        prop_assert!(bytes.len() <= PAGE_BYTES_MAX);
-        prop_assert_eq!(Page::decode(&bytes), Ok(page));
     }
 }
+
+#[test]
+fn a_checkpoint_is_the_map_so_far(count in sizes(), steps in steps()) {
+    let pages = Pages::default();
+    let mut base: Option<(MapRoot, Model)> = None;
+    // All of one size: of a resized map only the leaves given so far are promised.
+    for (_, changes) in steps {
+        let changes = changes.into_iter().filter(|(index, _)| *index < count).collect();
+        let built = run(build(&pages, base.as_ref().map(|(root, model)| (*root, model)), count, &changes));
+        for (root, model) in &built.checkpoints {
+            prop_assert_eq!(&run(read(&pages, *root)), model);
+            prop_assert_eq!(root.chunks, model.len() as u64);
+        }
+        let mut model = base.map(|(_, model)| model).unwrap_or_default();
+        apply(&mut model, changes.iter());
+        base = Some((built.root, model));
+    }
+}
+
+#[test]
+fn pages_that_did_not_change_are_shared(count in sizes(), first in steps(), second in steps()) {
+    let inside = |steps: Vec<(u64, Changes)>| -> Changes {
+        steps.into_iter().flat_map(|(_, changes)| changes).filter(|(index, _)| *index < count).collect()
+    };
+    let (first, second) = (inside(first), inside(second));
+    let pages = Pages::default();
+    let base = run(build(&pages, None, count, &first)).root;
+    let mut model = Model::new();
+    apply(&mut model, first.iter());
+    let same: Changes = first.keys().map(|index| (*index, model.get(index).copied())).collect();
+    let before = pages.count();
+    let again = run(build(&pages, Some((base, &model)), count, &same)).root;
+    prop_assert_eq!(again, base);
+    prop_assert_eq!(pages.count(), before, "nothing changed and something was stored");
+
+    let mut sink = pages.clone();
+    let mut changed = model.clone();
+    apply(&mut changed, second.iter());
+    let leaves: BTreeSet<u64> =
+        model_difference(&model, &changed).into_iter().flatten().map(|index| index / FANOUT).collect();
+    let before = pages.count();
+    let root = run(build_once(&pages, &mut sink, base, count, &second));
+    let most = leaves.len() * (usize::from(base.level) + 1);
+    prop_assert!(pages.count() - before <= most, "{} pages for {leaves:?}", pages.count() - before);
+    prop_assert_eq!(run(read(&pages, root)), changed);
+}
+
+#[test]
+fn a_page_has_one_encoding(page in page_strategy()) {
+    let bytes = page.encode();
+    prop_assert!(bytes.len() <= PAGE_BYTES_MAX);
+    prop_assert_eq!(Page::decode(&bytes), Ok(page));
+}
+
+#[test]
+fn what_is_not_a_page_is_refused_or_is_its_only_encoding(
+    page in page_strategy(),
+    damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    cut in any::<prop::sample::Index>(),
+) {
+    let mut bytes = page.encode();
+    prop_assert!(Page::decode(&bytes[..cut.index(bytes.len())]).is_err());
+    for (at, byte) in damage {
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+    }
+    if let Ok(found) = Page::decode(&bytes) {
+        prop_assert_eq!(found.encode(), bytes);
+    }
+}}
 
 /// Builds without checkpoints, which store pages of their own.
 async fn build_once(
@@ -373,7 +390,7 @@ fn page_strategy() -> impl Strategy<Value = Page> {
                 };
                 let stored_bytes = 16 + stored % (plain_bytes + 1);
                 let codec = if zstd { Codec::Zstd } else { Codec::Stored };
-                let offset = offset.min(u32::MAX - stored_bytes);
+                let offset = offset % (u32::try_from(PACK_BYTES_MAX).unwrap() - stored_bytes);
                 let (id, pack, key) = (ChunkId::from_bytes(id), place(pack), slot % 2);
                 let reference = Reference {
                     id,
@@ -419,4 +436,40 @@ fn a_volume_that_shrinks_to_one_leaf_keeps_it() {
         &Changes::new(),
     ));
     assert_eq!(run(read(&pages, small.root)), model);
+}
+
+/// Only a writer with the keys can make such a page, and it may be a broken one.
+#[test]
+fn a_chunk_as_long_as_can_be_is_refused() {
+    let mut page = Page::empty(0, CHUNK_LOG2, 0);
+    page.set(0, Some(chunk(1)));
+    let mut bytes = page.encode();
+    let plain = bytes.len() - 6;
+    bytes[plain..plain + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(Page::decode(&bytes), Err(PageError::NotAPage));
+}
+
+#[test]
+fn packs_are_listed_once_and_in_the_order_of_their_use() {
+    let mut page = Page::empty(0, CHUNK_LOG2, 0);
+    page.set(0, Some(chunk(1)));
+    page.set(1, Some(chunk(2)));
+    let right = page.encode();
+    let with = |changes: &[(usize, u8)]| {
+        let mut bytes = right.clone();
+        changes.iter().for_each(|(at, byte)| bytes[*at] = *byte);
+        Page::decode(&bytes)
+    };
+    // The last bytes of both packs' numbers, and both entries' places in that table.
+    let (packs, entries) = ([52 + 19, 52 + 22 + 19], [96 + 32, 96 + 50 + 32]);
+    assert_eq!(with(&[]), Ok(page));
+    let swapped = [
+        (packs[0], 2),
+        (packs[1], 1),
+        (entries[0], 1),
+        (entries[1], 0),
+    ];
+    assert_eq!(with(&swapped), Err(PageError::NotAPage));
+    assert_eq!(with(&[(packs[1], 1)]), Err(PageError::NotAPage));
+    assert_eq!(with(&[(entries[1], 0)]), Err(PageError::NotAPage));
 }
