@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
+    format::{PACK_BYTES_MAX, TAG_BYTES},
     id::{ChunkId, PackId},
     key::KeyNumber,
 };
@@ -66,5 +67,12 @@ impl Reference {
     pub fn range(&self) -> std::ops::Range<u64> {
         let start = u64::from(self.offset);
         start..start + u64::from(self.stored_bytes)
+    }
+    /// Whether a pack can hold this. What is stored is never longer than what it stands for, which bounds what a reader
+    /// allocates.
+    pub(crate) fn is_plausible(&self) -> bool {
+        let (tag, plain) = (TAG_BYTES as u64, u64::from(self.plain_bytes));
+        (tag..=plain + tag).contains(&u64::from(self.stored_bytes))
+            && self.range().end <= PACK_BYTES_MAX
     }
 }

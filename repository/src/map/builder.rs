@@ -96,10 +96,15 @@ impl MapBuilder {
                 });
             }
         }
-        if old.is_some_and(|old| old.reference.is_some() && old.page.same_contents(new)) {
-            return Ok(());
-        }
-        let entry = store(new, sink)?;
+        let unchanged = old.filter(|old| old.page.same_contents(new));
+        let entry = match unchanged.and_then(|old| old.reference) {
+            // Given again all the same: of a volume that shrank to one leaf it is the root now.
+            Some(reference) => Some(Entry {
+                reference,
+                chunks: new.chunks(),
+            }),
+            None => store(new, sink)?,
+        };
         self.put(1, index, entry);
         Ok(())
     }

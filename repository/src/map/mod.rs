@@ -84,3 +84,6 @@ pub(crate) fn level_for(chunk_count: u64) -> u8 {
 pub(crate) const fn span_log2(level: u8) -> u32 {
     FANOUT_LOG2 * (level as u32 + 1)
 }
+
+#[cfg(test)]
+mod tests;

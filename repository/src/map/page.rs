@@ -7,7 +7,7 @@
 //! ```
 
 use crate::{
-    format::{CHUNK_LOG2_MAX, CHUNK_LOG2_MIN, TAG_BYTES},
+    format::{CHUNK_LOG2_MAX, CHUNK_LOG2_MIN},
     id::{ChunkId, PackId},
     key::KeyNumber,
     map::{LEVEL_MAX, span_log2},
@@ -253,7 +253,8 @@ fn decode(bytes: &[u8]) -> Option<Page> {
             page.entries[position] = Some(decode_entry(body.next()?, &packs, level, chunk_log2)?);
         }
     }
-    Some(page)
+    // One page, one encoding: among other things, each pack once, in the order of its first use.
+    (page.encode() == bytes).then_some(page)
 }
 
 fn decode_pack(bytes: &[u8]) -> Option<(PackId, KeyNumber)> {
@@ -286,17 +287,11 @@ fn decode_entry(
     } else {
         usize::try_from(reference.plain_bytes).ok()? <= PAGE_BYTES_MAX
     };
-    // What is stored is never longer than what it stands for: a bound on what a reader allocates.
-    let tag = u32::try_from(TAG_BYTES).ok()?;
-    let stored_ok = (tag..=reference.plain_bytes + tag).contains(&reference.stored_bytes)
-        && reference
-            .offset
-            .checked_add(reference.stored_bytes)
-            .is_some();
     let chunks = match level {
         0 => 1,
         _ => u64::from_le_bytes(bytes[50..58].try_into().ok()?),
     };
     let chunks_ok = (1..=1 << (span_log2(level) - 8)).contains(&chunks);
-    (plain_ok && stored_ok && chunks_ok && bytes[49] == 0).then_some(Entry { reference, chunks })
+    (plain_ok && reference.is_plausible() && chunks_ok && bytes[49] == 0)
+        .then_some(Entry { reference, chunks })
 }
