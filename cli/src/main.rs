@@ -1,2 +1,96 @@
-//! Placeholder.
-fn main() {}
+//! The `sluice` command: reads the command line, runs what it asks for, and ends with a code that says how it went.
+//!
+//! Modules in reading order; each uses only those above it.
+
+mod clock;
+mod output;
+mod exit;
+mod location;
+mod args;
+mod terminal;
+mod secret;
+mod context;
+mod selection;
+mod signals;
+mod command;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::{Arguments, Command},
+    context::Context,
+    exit::Exit,
+    output::{Screen, log},
+    signals::Signals,
+};
+
+/// Threads that wait for the store. What costs time runs on threads of its own.
+const RUNTIME_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let Arguments { global, command } = match Arguments::read() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nobody is left to tell when the terminal has gone.
+            drop(error.print());
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            }
+            .into();
+        }
+    };
+    let output = &global.output;
+    let screen = Screen::new(output.quiet, !output.no_progress);
+    let outcome = log::start(
+        output.log.as_deref(),
+        output.verbose,
+        output.log_format,
+        &screen,
+    )
+    .and_then(|()| {
+        run(
+            Context {
+                global,
+                screen: screen.clone(),
+                cancel: CancellationToken::new(),
+                throttle: Arc::default(),
+            },
+            command,
+        )
+    });
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            let exit = exit::of(&error);
+            match exit {
+                Exit::Done => {}
+                Exit::Interrupted => screen.line("interrupted"),
+                _ => screen.line(format_args!("error: {}", exit::line(&error))),
+            }
+            exit.into()
+        }
+    }
+}
+
+fn run(context: Context, command: Command) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .enable_all()
+        .build()
+        .context("start the threads")?;
+    let outcome = runtime.block_on(async {
+        let signals = Signals::take().context("take the signals")?;
+        tokio::select! {
+            outcome = Box::pin(command::run(&context, command)) => outcome,
+            stopped = signals.listen(&context.cancel) => Ok(stopped),
+        }
+    });
+    // A thread may be waiting for a line that nobody types, or for a disk that hangs.
+    runtime.shutdown_timeout(Duration::ZERO);
+    outcome
+}

@@ -1,0 +1,194 @@
+//! `sluice key`: lists, adds, removes and changes what opens the repository.
+
+use anyhow::bail;
+use repository::{KeySlot, Repository, SlotKind};
+use serde::Serialize;
+
+use crate::{
+    args::{Key, NewSecret},
+    clock,
+    context::Context,
+    exit::{Exit, Usage},
+    output::{json, print, table::Table, time},
+    secret,
+};
+
+/// A key slot. `JSON.md` documents every field.
+#[derive(Debug, Serialize)]
+struct SlotRecord {
+    slot: String,
+    kind: Option<&'static str>,
+    label: Option<String>,
+    created: Option<String>,
+    damaged: bool,
+}
+
+/// What changed.
+#[derive(Debug, Serialize)]
+struct Changed {
+    added: Option<String>,
+    removed: Option<String>,
+}
+
+pub(super) async fn run(context: &Context, command: &Key) -> anyhow::Result<Exit> {
+    let repository = context.open().await?;
+    match command {
+        Key::List => list(context, &repository).await,
+        Key::Add(secret) => {
+            let added = add(context, &repository, secret).await?;
+            report(
+                context,
+                &Changed {
+                    added: Some(added),
+                    removed: None,
+                },
+            )
+        }
+        Key::Remove { slot } => {
+            let removed = repository.remove_slot(slot).await?;
+            warn_about_removal(context);
+            report(
+                context,
+                &Changed {
+                    added: None,
+                    removed: Some(removed),
+                },
+            )
+        }
+        Key::Change { secret, replace } => {
+            let slots = context.interruptible(repository.slots()).await??;
+            let old = match replace {
+                Some(slot) => only(&slots, slot)?,
+                None => used_now(context, &slots)?,
+            };
+            let added = add(context, &repository, secret).await?;
+            // Only now, so that there is always one that opens.
+            let removed = repository.remove_slot(&old).await?;
+            warn_about_removal(context);
+            report(
+                context,
+                &Changed {
+                    added: Some(added),
+                    removed: Some(removed),
+                },
+            )
+        }
+    }
+}
+
+async fn list(context: &Context, repository: &Repository) -> anyhow::Result<Exit> {
+    let slots = context.interruptible(repository.slots()).await??;
+    if context.json() {
+        json::write(&slots.iter().map(record).collect::<Vec<_>>())?;
+    } else {
+        let now = clock::now();
+        let mut table = Table::new(&["SLOT", "KIND", "ADDED", "AGE", "LABEL"]);
+        for slot in &slots {
+            match &slot.header {
+                Some(header) => table.row([
+                    slot.id.as_str(),
+                    kind(header.kind),
+                    &time::absolute(header.created_ms, &now),
+                    &time::age(header.created_ms, &now),
+                    &header.label,
+                ]),
+                None => table.row([slot.id.as_str(), "DAMAGED", "", "", ""]),
+            }
+        }
+        print(table)?;
+    }
+    let whole = slots.iter().all(|slot| slot.header.is_some());
+    Ok(if whole { Exit::Done } else { Exit::Partial })
+}
+
+async fn add(
+    context: &Context,
+    repository: &Repository,
+    arguments: &NewSecret,
+) -> anyhow::Result<String> {
+    let secret = context.interruptible(secret::find_new(arguments)).await??;
+    let added = repository.add_slot(&secret, &arguments.label).await?;
+    if let Some(path) = &arguments.new_key {
+        context
+            .screen
+            .note(format_args!("the new key is in `{}`", path.display()));
+    }
+    Ok(added)
+}
+
+fn report(context: &Context, changed: &Changed) -> anyhow::Result<Exit> {
+    if context.json() {
+        json::write(changed)?;
+    } else {
+        let line = |verb, slot: &Option<String>| {
+            slot.as_ref()
+                .map(|slot| format!("{verb} {slot}\n"))
+                .unwrap_or_default()
+        };
+        print(line("added", &changed.added) + &line("removed", &changed.removed))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn warn_about_removal(context: &Context) {
+    context.screen.note(
+        "the data is not encrypted anew: if the old key or passphrase got into wrong hands, make a new repository",
+    );
+}
+
+/// The one slot whose name begins so.
+fn only(slots: &[KeySlot], start: &str) -> anyhow::Result<String> {
+    let matching: Vec<&KeySlot> = slots
+        .iter()
+        .filter(|slot| slot.id.starts_with(start))
+        .collect();
+    match matching[..] {
+        [slot] => Ok(slot.id.clone()),
+        _ => bail!(repository::RepositoryError::NoSlot {
+            slot: start.to_owned()
+        }),
+    }
+}
+
+/// The slot that is used now, if there is no doubt: the only one of its kind.
+fn used_now(context: &Context, slots: &[KeySlot]) -> anyhow::Result<String> {
+    let wanted = if context.global.secret.key_file.is_some() {
+        SlotKind::KeyFile
+    } else {
+        SlotKind::Passphrase
+    };
+    let of_kind = |slot: &&KeySlot| {
+        slot.header
+            .as_ref()
+            .is_some_and(|header| header.kind == wanted)
+    };
+    let matching: Vec<&KeySlot> = slots.iter().filter(of_kind).collect();
+    match matching[..] {
+        [slot] => Ok(slot.id.clone()),
+        _ => {
+            let text = format!(
+                "{} slots are of this kind: say which with --replace (`sluice key list`)",
+                matching.len()
+            );
+            Err(Usage(text).into())
+        }
+    }
+}
+
+fn record(slot: &KeySlot) -> SlotRecord {
+    let header = slot.header.as_ref();
+    SlotRecord {
+        slot: slot.id.clone(),
+        kind: header.map(|header| kind(header.kind)),
+        label: header.map(|header| header.label.clone()),
+        created: header.map(|header| time::rfc3339(header.created_ms)),
+        damaged: header.is_none(),
+    }
+}
+
+fn kind(kind: SlotKind) -> &'static str {
+    match kind {
+        SlotKind::KeyFile => "key-file",
+        SlotKind::Passphrase => "passphrase",
+    }
+}

@@ -1,0 +1,191 @@
+//! `--result FILE`: what became of a job, for whoever started it.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use nix::errno::Errno;
+use serde::Serialize;
+
+use crate::{
+    exit::{self, Exit},
+    output::json,
+};
+
+/// Where the result goes.
+#[derive(Debug)]
+pub(super) struct ResultFile {
+    path: PathBuf,
+}
+
+/// How a job ended: the fields of its report, or why there is none.
+#[derive(Debug, Serialize)]
+struct Ended<'a, T> {
+    /// `done`, `failed` or `interrupted`.
+    outcome: &'static str,
+    exit_code: u8,
+    error: Option<String>,
+    #[serde(flatten)]
+    report: Option<&'a T>,
+}
+
+impl ResultFile {
+    /// Looks whether a result can be written there, before hours of work.
+    ///
+    /// # Errors
+    /// When its folder does not exist or it is a folder itself.
+    pub(super) fn check(path: &Path) -> anyhow::Result<Self> {
+        let folder = folder(path);
+        let named = || format!("check the result file `{}`", path.display());
+        if !fs::metadata(folder).with_context(named)?.is_dir() || path.is_dir() {
+            bail!(
+                "result file `{}`: give the name of a file in a folder that exists",
+                path.display()
+            );
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// Writes how the job ended.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing is there then, or what was there before.
+    pub(super) fn write<T: Serialize>(
+        &self,
+        outcome: &anyhow::Result<(T, Exit)>,
+    ) -> anyhow::Result<()> {
+        let ended = match outcome {
+            Ok((report, exit)) => Ended {
+                outcome: "done",
+                exit_code: exit.code(),
+                error: None,
+                report: Some(report),
+            },
+            Err(error) => {
+                let exit = exit::of(error);
+                let outcome = if exit == Exit::Interrupted {
+                    "interrupted"
+                } else {
+                    "failed"
+                };
+                Ended {
+                    outcome,
+                    exit_code: exit.code(),
+                    error: Some(exit::line(error)),
+                    report: None,
+                }
+            }
+        };
+        let text = json::text(&ended)?;
+        self.replace(text.as_bytes())
+            .with_context(|| format!("write the result file `{}`", self.path.display()))
+    }
+
+    /// Writes beside it and renames. What is no plain file (a pipe, `/dev/termination-log`) is written as it is.
+    fn replace(&self, text: &[u8]) -> io::Result<()> {
+        if fs::metadata(&self.path).is_ok_and(|found| !found.is_file()) {
+            return OpenOptions::new()
+                .write(true)
+                .open(&self.path)?
+                .write_all(text);
+        }
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.partial", std::process::id()));
+        let partial = folder(&self.path).join(name);
+        let written = write_file(&partial, text).and_then(|()| fs::rename(&partial, &self.path));
+        if let Err(error) = written {
+            // It may never have been there.
+            drop(fs::remove_file(&partial));
+            // A file that is mounted into a container cannot be replaced, but written.
+            if error.raw_os_error() == Some(Errno::EBUSY as i32) {
+                return fs::write(&self.path, text);
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+}
+
+/// Writes the result, if one is wanted, and returns the outcome.
+///
+/// # Errors
+/// That of the job; else that of writing.
+pub(super) fn finish<T: Serialize>(
+    file: Option<&ResultFile>,
+    outcome: anyhow::Result<(T, Exit)>,
+) -> anyhow::Result<(T, Exit)> {
+    let written = file.map_or(Ok(()), |file| file.write(&outcome));
+    match (outcome, written) {
+        (Err(error), Err(other)) => Err(error.context(exit::line(&other))),
+        (outcome, Ok(())) => outcome,
+        (Ok(_), Err(error)) => Err(error.context("the job is done, but its result is not written")),
+    }
+}
+
+fn write_file(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text)?;
+    file.sync_all()
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Report {
+        bytes: u64,
+    }
+
+    fn written(path: &Path, outcome: &anyhow::Result<(Report, Exit)>) -> serde_json::Value {
+        ResultFile::check(path).unwrap().write(outcome).unwrap();
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn results_replace_each_other_and_leave_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result");
+        let done = written(&path, &Ok((Report { bytes: 7 }, Exit::Done)));
+        assert_eq!(
+            done,
+            serde_json::json!({"outcome": "done", "exit_code": 0, "error": null, "bytes": 7})
+        );
+        let failed = written(&path, &Err(anyhow!("broken").context("read")));
+        assert_eq!(
+            failed,
+            serde_json::json!({"outcome": "failed", "exit_code": 1, "error": "read: broken"})
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(ResultFile::check(folder.path()).is_err());
+        assert!(ResultFile::check(&folder.path().join("none/result")).is_err());
+        assert!(ResultFile::check(Path::new("result")).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_written_in_place() {
+        ResultFile::check(Path::new("/dev/null"))
+            .unwrap()
+            .write(&Ok((Report { bytes: 1 }, Exit::Done)))
+            .unwrap();
+        assert!(!Path::new("/dev/null").is_file());
+    }
+}

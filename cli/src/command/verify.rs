@@ -1,0 +1,172 @@
+//! `sluice verify`: checks that recovery points can be restored.
+
+use std::time::Duration;
+
+use agent::job::{self, VerifyReport, VerifyRequest};
+use repository::{Points, SessionId};
+use serde::Serialize;
+
+use super::results::{self, ResultFile};
+use crate::{
+    args::{PointName, Verify},
+    context::Context,
+    exit::Exit,
+    output::{
+        json, print, progress,
+        size::Size,
+        table::{Facts, Table},
+        time,
+    },
+    selection,
+};
+
+/// What a verify found. `JSON.md` documents every field.
+#[derive(Debug, Serialize)]
+struct Done {
+    points: u64,
+    bad_points: Vec<String>,
+    pages: u64,
+    packs: u64,
+    packs_read: u64,
+    read_bytes: u64,
+    read_data_percent: u8,
+    cycle: u64,
+    damage: Vec<Damaged>,
+    duration_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Damaged {
+    object: String,
+    what: String,
+}
+
+pub(super) async fn run(context: &Context, arguments: &Verify) -> anyhow::Result<Exit> {
+    let file = arguments
+        .job
+        .result
+        .as_deref()
+        .map(ResultFile::check)
+        .transpose()?;
+    let outcome = verify(context, arguments).await.map(|done| {
+        let whole = done.damage.is_empty() && done.bad_points.is_empty();
+        (done, if whole { Exit::Done } else { Exit::Partial })
+    });
+    let (done, exit) = results::finish(file.as_ref(), outcome)?;
+    if context.json() {
+        json::write(&done)?;
+    } else {
+        print(describe(&done))?;
+    }
+    if exit == Exit::Partial {
+        context.screen.line(
+            "DAMAGE was found. Points that are not listed above can be restored; a new backup stores again what its \
+             source still has.",
+        );
+    }
+    Ok(exit)
+}
+
+async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
+    let repository = context.open().await?;
+    let points = if arguments.points.is_empty() {
+        Vec::new()
+    } else {
+        named(
+            &context.interruptible(repository.points()).await??,
+            &arguments.points,
+        )?
+    };
+    let percent = arguments.read_data;
+    let request = VerifyRequest {
+        read_data_percent: percent,
+        points,
+    };
+    let control = context.control(arguments.job.memory);
+    let job = job::verify(&repository, request, &control);
+    let report = progress::watch(&context.screen, "verify", &control, job).await?;
+    let VerifyReport {
+        points,
+        pages,
+        packs,
+        packs_read,
+        read_bytes,
+        cycle,
+        duration,
+        ..
+    } = report;
+    let damaged = |damage: repository::verify::Damage| Damaged {
+        object: damage.object,
+        what: damage.what,
+    };
+    Ok(Done {
+        points,
+        bad_points: report.bad_points.iter().map(ToString::to_string).collect(),
+        pages,
+        packs,
+        packs_read,
+        read_bytes,
+        read_data_percent: percent,
+        cycle,
+        damage: report.damage.into_iter().map(damaged).collect(),
+        duration_seconds: duration.as_secs_f64(),
+    })
+}
+
+fn named(points: &Points, names: &[PointName]) -> anyhow::Result<Vec<SessionId>> {
+    names
+        .iter()
+        .map(|name| Ok(selection::find_in(points, name, None, None)?.id))
+        .collect()
+}
+
+fn describe(done: &Done) -> String {
+    let mut facts = Facts::default();
+    let took = time::duration(Duration::from_secs_f64(done.duration_seconds));
+    facts.add(
+        "Structure",
+        format!("{} points, {} pages in {took}", done.points, done.pages),
+    );
+    facts.add("Data", data(done));
+    let list = |ids: &[String]| ids.iter().map(|id| &id[..8]).collect::<Vec<_>>().join(", ");
+    match (done.damage.len(), done.bad_points.is_empty()) {
+        (0, true) => facts.add("Damage", "none found"),
+        (count, _) => facts
+            .add("Damage", format!("{count} objects"))
+            .add("Bad points", list(&done.bad_points)),
+    };
+    let mut text = facts.to_string();
+    if !done.damage.is_empty() {
+        let mut table = Table::new(&["OBJECT", "WHAT"]);
+        done.damage
+            .iter()
+            .for_each(|damaged| table.row([damaged.object.as_str(), &damaged.what]));
+        text.push_str(&format!("\n{table}"));
+    }
+    text
+}
+
+fn data(done: &Done) -> String {
+    let Done {
+        packs,
+        packs_read,
+        read_bytes,
+        read_data_percent: percent,
+        cycle,
+        ..
+    } = done;
+    match percent {
+        0 => format!(
+            "not read (of {packs} packs); --read-data 5% reads a part of it, another one each time"
+        ),
+        100 => format!("all {packs_read} packs read, {}", Size(*read_bytes)),
+        _ => {
+            let parts = 100_u64.div_ceil(u64::from(*percent));
+            let read = Size(*read_bytes);
+            format!(
+                "{packs_read} of {packs} packs read, {read}; part {} of {parts}",
+                cycle % parts + 1
+            )
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Text from elsewhere, made safe to show on a terminal.
+
+use std::borrow::Cow;
+
+/// Escapes what would move the cursor, hide or reorder text: names in a repository may come from anybody who can write
+/// to it.
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_unsafe) {
+        Cow::Owned(
+            text.chars()
+                .fold(String::with_capacity(text.len()), |mut safe, c| {
+                    if is_unsafe(c) {
+                        safe.extend(c.escape_default())
+                    } else {
+                        safe.push(c)
+                    }
+                    safe
+                }),
+        )
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Control characters, line and paragraph separators, and marks that change the direction of writing.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_unsafe_is_escaped() {
+        assert_eq!(clean("web-1:/srv/größe 図.img"), "web-1:/srv/größe 図.img");
+        assert_eq!(clean("a\u{1b}[2Jb\n\u{202e}c"), "a\\u{1b}[2Jb\\n\\u{202e}c");
+    }
+}
