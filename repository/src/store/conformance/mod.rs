@@ -255,4 +255,6 @@ async fn clean_up(store: &SharedStore, folder: &str) -> Result<()> {
 #[cfg(test)]
 pub(super) mod flawed;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -79,7 +79,7 @@ impl Root {
     }
 
     /// The same, one segment at a time.
-    fn open_stepwise(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+    pub(super) fn open_stepwise(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
         let (folders, last) = path.rsplit_once('/').unwrap_or(("", path));
         let mut folder = openat(&self.folder, ".", STEP, Mode::empty())?;
         for segment in folders.split('/').filter(|segment| !segment.is_empty()) {

@@ -149,7 +149,7 @@ impl Temporary {
         }
     }
 
-    fn rename(&self, folder: impl AsFd, name: &str) -> nix::Result<()> {
+    pub(super) fn rename(&self, folder: impl AsFd, name: &str) -> nix::Result<()> {
         renameat2(
             &self.folder,
             self.name.as_str(),
