@@ -10,7 +10,7 @@ use std::{
     },
     path::{self, Path},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -22,6 +22,7 @@ use nix::{
     unistd::fsync,
 };
 
+use super::buffer::Buffers;
 use crate::store::name;
 
 /// Names of folders that are remembered as durable: two sessions' shards of 256, several times over.
@@ -37,6 +38,7 @@ pub(super) struct Root {
     /// Folders that this process made durable.
     durable: Mutex<BTreeSet<String>>,
     swept: AtomicBool,
+    pub(super) buffers: Arc<Buffers>,
 }
 
 impl Root {
@@ -48,6 +50,7 @@ impl Root {
             folder,
             durable: Mutex::default(),
             swept: AtomicBool::new(false),
+            buffers: Arc::default(),
         })
     }
 

@@ -9,15 +9,16 @@
 //! Other machines that mount the same NFS export see deletions and listings as late as their attribute cache allows:
 //! mount it with `lookupcache=none,acdirmax=0` where several machines write to one repository.
 
+mod buffer;
 mod failure;
 mod folder;
 mod listing;
+mod read;
 mod temporary;
 
 use std::{
-    fs::File,
     ops::Range,
-    os::{fd::OwnedFd, unix::fs::FileExt},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,7 +27,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use nix::{
     errno::Errno,
-    fcntl::{AtFlags, OFlag},
+    fcntl::AtFlags,
     sys::stat::fstatat,
     unistd::{UnlinkatFlags, unlinkat},
 };
@@ -158,11 +159,11 @@ impl Store for DirectoryStore {
         name::check("get", name)?;
         self.pace.request().await;
         self.blocking("get", name, move |root, name| {
-            let (file, bytes) = open_object(root, name)?;
+            let (file, bytes) = read::open(root, name)?;
             if bytes > bytes_max {
                 return Err(Failure::Contract(ErrorKind::TooLarge));
             }
-            read(&file, 0..bytes)
+            read::part(&root.buffers, &file, 0..bytes)
         })
         .await
     }
@@ -171,11 +172,11 @@ impl Store for DirectoryStore {
         name::check("get", name)?;
         self.pace.request().await;
         self.blocking("get", name, move |root, name| {
-            let (file, bytes) = open_object(root, name)?;
+            let (file, bytes) = read::open(root, name)?;
             if range.start > range.end || range.end > bytes {
                 return Err(Failure::Contract(ErrorKind::Short));
             }
-            read(&file, range)
+            read::part(&root.buffers, &file, range)
         })
         .await
     }
@@ -223,31 +224,6 @@ impl Writing {
 
 fn last_segment(name: &str) -> &str {
     name.rsplit_once('/').map_or(name, |(_, segment)| segment)
-}
-
-fn open_object(root: &Root, name: &str) -> std::result::Result<(File, u64), Failure> {
-    let file = match root.open_inside(name, OFlag::O_RDONLY) {
-        // One of its folders is an object.
-        Err(Errno::ENOTDIR) => return Err(Failure::Contract(ErrorKind::NotFound)),
-        result => File::from(result?),
-    };
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(Failure::Contract(ErrorKind::NotFound));
-    }
-    if !metadata.is_file() {
-        return Err(Failure::Foreign("it is not a regular file"));
-    }
-    Ok((file, metadata.len()))
-}
-
-/// Reads bytes that the file has.
-fn read(file: &File, range: Range<u64>) -> std::result::Result<Bytes, Failure> {
-    let bytes = usize::try_from(range.end - range.start)
-        .map_err(|_| Failure::Contract(ErrorKind::TooLarge))?;
-    let mut body = vec![0; bytes];
-    file.read_exact_at(&mut body, range.start)?;
-    Ok(body.into())
 }
 
 fn delete(root: &Root, name: &str) -> std::result::Result<(), Failure> {

@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::fs::FileExt,
     },
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use nix::{
 };
 
 use super::{
+    buffer::{BLOCK_BYTES, Buffers},
     failure::Failure,
     folder::{Root, sync_folder},
     listing,
@@ -36,9 +38,6 @@ const TEMPORARY_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// packs of 4 MiB 0.4 to 2.1 and 0.2 to 0.3; objects of 1 MiB 0.4 to 1.0 and 0.3 to 1.1, most of it `fsync` and `link`.
 const DIRECT_BYTES_MIN: usize = 1024 * 1024;
 
-/// What direct writes are aligned to: no disk has larger sectors.
-const BLOCK_BYTES: usize = 4096;
-
 /// A file under `.tmp/` that is deleted when this is dropped, be it because it has its name or because it was given up.
 #[derive(Debug)]
 pub(super) struct Temporary {
@@ -46,7 +45,9 @@ pub(super) struct Temporary {
     name: String,
     file: File,
     bytes: u64,
-    direct: Option<Scratch>,
+    /// Whether it bypasses the page cache.
+    direct: bool,
+    buffers: Arc<Buffers>,
 }
 
 impl Temporary {
@@ -54,34 +55,21 @@ impl Temporary {
     pub(super) fn create(root: &Root, bytes: usize) -> Result<Self, Failure> {
         let folder = root.make_folder(TEMPORARY)?;
         let name = Nonce::draw().to_string();
-        let open = |flags| {
-            let flags = flags
-                | OFlag::O_WRONLY
-                | OFlag::O_CREAT
-                | OFlag::O_EXCL
-                | OFlag::O_CLOEXEC
-                | OFlag::O_NOFOLLOW;
-            openat(&folder, name.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)
-        };
-        let mut direct = (bytes >= DIRECT_BYTES_MIN).then(Scratch::default);
-        let mut file = open(if direct.is_some() {
-            OFlag::O_DIRECT
-        } else {
-            OFlag::empty()
-        });
-        if direct.is_some() && matches!(file, Err(Errno::EINVAL)) {
-            // Not on this file system, which may have made the file before it noticed.
-            unlinkat(&folder, name.as_str(), UnlinkatFlags::NoRemoveDir).ok();
-            direct = None;
-            file = open(OFlag::empty());
-        }
-        let file = File::from(file?);
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let file = File::from(openat(&folder, name.as_str(), flags, mode)?);
+        // File systems that cannot do it say so here.
+        let direct =
+            bytes >= DIRECT_BYTES_MIN && fcntl(&file, FcntlArg::F_SETFL(OFlag::O_DIRECT)).is_ok();
+        let buffers = Arc::clone(&root.buffers);
         let temporary = Self {
             folder,
             name,
             file,
             bytes: 0,
             direct,
+            buffers,
         };
         if root.must_sweep() {
             temporary.sweep_others();
@@ -91,25 +79,34 @@ impl Temporary {
 
     /// Writes the next piece. Only the last may have a length that is no multiple of [`BLOCK_BYTES`].
     pub(super) fn append(&mut self, piece: &[u8]) -> Result<(), Failure> {
-        let mut direct_bytes = 0;
-        if let Some(scratch) = &mut self.direct {
+        let mut done = 0;
+        if self.direct {
             let blocks = piece.len() / BLOCK_BYTES * BLOCK_BYTES;
-            match scratch.write(&self.file, &piece[..blocks], self.bytes) {
-                Ok(()) => direct_bytes = blocks,
+            match self.append_blocks(&piece[..blocks]) {
+                Ok(()) => done = blocks,
                 // Larger sectors than we know of: the piece is written again below, in the same place.
                 Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {}
                 Err(error) => return Err(error.into()),
             }
-            if direct_bytes < piece.len() {
-                self.direct = None;
-                let flags = OFlag::from_bits_retain(fcntl(&self.file, FcntlArg::F_GETFL)?);
-                fcntl(&self.file, FcntlArg::F_SETFL(flags - OFlag::O_DIRECT))?;
+            if done < piece.len() {
+                self.direct = false;
+                fcntl(&self.file, FcntlArg::F_SETFL(OFlag::empty()))?;
             }
         }
         self.file
-            .write_all_at(&piece[direct_bytes..], self.bytes + direct_bytes as u64)?;
+            .write_all_at(&piece[done..], self.bytes + done as u64)?;
         self.bytes += piece.len() as u64;
         Ok(())
+    }
+
+    /// Writes whole blocks, from where they are if they are aligned.
+    fn append_blocks(&self, blocks: &[u8]) -> io::Result<()> {
+        if blocks.as_ptr().align_offset(BLOCK_BYTES) == 0 {
+            return self.file.write_all_at(blocks, self.bytes);
+        }
+        let mut buffer = self.buffers.take(blocks.len());
+        buffer.as_mut().copy_from_slice(blocks);
+        self.file.write_all_at(buffer.as_ref(), self.bytes)
     }
 
     /// Makes it durable and gives it its name, which must be free.
@@ -195,24 +192,5 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         // After a rename it is gone; what cannot be deleted now is swept later.
         unlinkat(&self.folder, self.name.as_str(), UnlinkatFlags::NoRemoveDir).ok();
-    }
-}
-
-/// Where pieces are copied to when they are not aligned in memory.
-#[derive(Debug, Default)]
-struct Scratch(Vec<u8>);
-
-impl Scratch {
-    fn write(&mut self, file: &File, blocks: &[u8], offset: u64) -> io::Result<()> {
-        if blocks.as_ptr().align_offset(BLOCK_BYTES) == 0 {
-            return file.write_all_at(blocks, offset);
-        }
-        if self.0.len() < blocks.len() + BLOCK_BYTES {
-            self.0 = vec![0; blocks.len() + BLOCK_BYTES];
-        }
-        let start = self.0.as_ptr().align_offset(BLOCK_BYTES);
-        let aligned = &mut self.0[start..start + blocks.len()];
-        aligned.copy_from_slice(blocks);
-        file.write_all_at(aligned, offset)
     }
 }

@@ -1,7 +1,7 @@
 //! What only a folder can do wrong: links, leftovers, foreign files, full and read-only disks.
 
 use std::{
-    fs::{self, FileTimes},
+    fs::{self, File, FileTimes},
     io::ErrorKind as IoErrorKind,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     process::Command,
@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use nix::fcntl::OFlag;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
