@@ -12,16 +12,16 @@
 //! [`conformance`] checks the contract against any store; [`probe`] checks, at `init` and by `doctor`, what can be
 //! checked from outside, since some servers accept the condition and ignore it.
 
-pub mod conformance;
-mod directory;
 mod error;
-mod memory;
 mod name;
 mod pace;
-pub mod probe;
+mod memory;
+mod directory;
 #[cfg(feature = "s3")]
 pub mod s3;
 pub mod wrap;
+pub mod conformance;
+pub mod probe;
 
 use std::{fmt::Debug, ops::Range, sync::Arc, time::SystemTime};
 

@@ -65,7 +65,7 @@ impl fmt::Display for Report {
 
 /// Runs the whole suite with objects under `prefix`, which ends with a slash and under which nothing may be yet.
 ///
-/// It writes about 40 MiB in about 1,200 objects, and deletes them again.
+/// It writes about 30 MiB in about 1,200 objects, and deletes them again.
 pub async fn check(store: &SharedStore, prefix: &str) -> Report {
     check_selected(store, prefix, |_| true).await
 }
