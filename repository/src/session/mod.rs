@@ -259,7 +259,7 @@ pub(crate) async fn index_point(repository: &Repository, point: &Point) {
         Err(error) if error.kind() == ErrorKind::Exists => {}
         // The point exists; finding it as the newest takes one listing more.
         Err(error) => {
-            tracing::warn!(point = %point.id, %error, "the index of points was not updated")
+            tracing::warn!(point = %point.id, %error, "the index of points was not updated");
         }
     }
 }
