@@ -4,7 +4,7 @@
 //! referred to, and the register is written last, once. Until then nothing is visible, so a crash at any moment leaves
 //! every older point as it was.
 
-mod records;
+pub(crate) mod records;
 mod adopt;
 mod begin;
 
