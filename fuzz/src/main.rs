@@ -8,7 +8,10 @@
 use std::{env, process, str, sync::OnceLock};
 
 use libfuzzer_sys::fuzz_target;
-use repository::id::{PackId, SessionId};
+use repository::{
+    fuzzing,
+    id::{PackId, SessionId},
+};
 
 /// One parser, given any bytes. It may check laws on what it accepted.
 type Target = fn(&[u8]);
@@ -16,6 +19,17 @@ type Target = fn(&[u8]);
 const TARGETS: &[(&str, Target)] = &[
     ("hex-id", |bytes| text(bytes, round_trip::<SessionId>)),
     ("pack-id", |bytes| text(bytes, round_trip::<PackId>)),
+    ("superblock", fuzzing::superblock),
+    ("key-slot", fuzzing::key_slot),
+    ("key-file", |bytes| text(bytes, fuzzing::key_file)),
+    ("keyring", fuzzing::keyring),
+    ("record", fuzzing::record),
+    ("records", fuzzing::records),
+    ("slot-table", fuzzing::slot_table),
+    ("trailer", fuzzing::trailer),
+    ("page", fuzzing::page),
+    ("chunk", fuzzing::chunk),
+    ("names", |bytes| text(bytes, fuzzing::names)),
 ];
 
 static CHOSEN: OnceLock<Target> = OnceLock::new();

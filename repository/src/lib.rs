@@ -24,6 +24,8 @@ mod points;
 pub mod session;
 pub mod verify;
 mod stats;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 
 pub use crate::{
     error::RepositoryError,

@@ -140,7 +140,7 @@ impl Repository {
                 }
                 Ok(_) => {}
                 Err(error) if error.is_damage() => {
-                    found.damaged.push((layout::register(id), error))
+                    found.damaged.push((layout::register(id), error));
                 }
                 Err(error) => return Err(error),
             }

@@ -9,7 +9,7 @@ mod page;
 mod reader;
 mod walk;
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Encode, decode};
 
 pub use self::builder::{MapBuilder, PageSink};
 pub(crate) use self::page::PAGE_BYTES_MAX;
@@ -19,7 +19,10 @@ pub use self::{
     page::{Entry, Page, PageError},
     reader::{BasePage, MapReader, PageLoader},
 };
-use crate::reference::Reference;
+use crate::{
+    format::{CHUNK_LOG2_MAX, CHUNK_LOG2_MIN},
+    reference::Reference,
+};
 
 /// Entries of a page.
 pub const FANOUT: u64 = 256;
@@ -29,7 +32,7 @@ pub const FANOUT_LOG2: u32 = 8;
 pub const LEVEL_MAX: u8 = 5;
 
 /// Where a volume's map begins. Part of the manifest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
 #[cbor(map)]
 pub struct MapRoot {
     /// Chunk size, as a power of two.
@@ -70,6 +73,53 @@ impl MapRoot {
     /// Chunks that the volume spans.
     pub fn chunk_count(&self) -> u64 {
         self.volume_bytes.div_ceil(self.chunk_bytes())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for MapRoot {
+    /// Reads a root that a builder can have made. Everything that reads a map relies on that.
+    fn decode(d: &mut minicbor::Decoder<'b>, context: &mut C) -> Result<Self, decode::Error> {
+        #[derive(Decode)]
+        #[cbor(map)]
+        struct Stored {
+            #[n(0)]
+            chunk_log2: u8,
+            #[n(1)]
+            volume_bytes: u64,
+            #[n(2)]
+            level: u8,
+            #[n(3)]
+            page: Option<Reference>,
+            #[n(4)]
+            chunks: u64,
+        }
+        let Stored {
+            chunk_log2,
+            volume_bytes,
+            level,
+            page,
+            chunks,
+        } = Stored::decode(d, context)?;
+        if !(CHUNK_LOG2_MIN..=CHUNK_LOG2_MAX).contains(&chunk_log2) {
+            return Err(decode::Error::message("a chunk size that is not used"));
+        }
+        let empty = Self::empty(chunk_log2, volume_bytes);
+        let page_fits = match page {
+            None => chunks == 0,
+            Some(page) => {
+                (1..=1 << span_log2(empty.level)).contains(&chunks)
+                    && page.is_plausible()
+                    && page.plain_bytes as usize <= PAGE_BYTES_MAX
+            }
+        };
+        if level != empty.level || !page_fits {
+            return Err(decode::Error::message("not the root of a map"));
+        }
+        Ok(Self {
+            page,
+            chunks,
+            ..empty
+        })
     }
 }
 

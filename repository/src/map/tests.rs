@@ -180,7 +180,7 @@ async fn differing(pages: &Pages, left: MapRoot, right: MapRoot) -> Vec<Range<u6
     let reader = |root| MapReader::resized(root, Arc::new(pages.clone()), count);
     let mut found = Vec::new();
     diff(&mut reader(left), &mut reader(right), |range| {
-        found.push(range)
+        found.push(range);
     })
     .await
     .unwrap();
@@ -472,4 +472,56 @@ fn packs_are_listed_once_and_in_the_order_of_their_use() {
     assert_eq!(with(&swapped), Err(PageError::NotAPage));
     assert_eq!(with(&[(packs[1], 1)]), Err(PageError::NotAPage));
     assert_eq!(with(&[(entries[1], 0)]), Err(PageError::NotAPage));
+}
+
+#[test]
+fn a_root_that_no_builder_makes_is_refused() {
+    let found = reference(ChunkId::from_bytes([1; 32]), place(0), 500);
+    let page = Some(found);
+    let right = MapRoot {
+        chunk_log2: 16,
+        volume_bytes: 300 << 16,
+        level: 1,
+        page,
+        chunks: 3,
+    };
+    let decoded =
+        |root: MapRoot| -> Option<MapRoot> { decode(&minicbor::to_vec(root).unwrap()).ok() };
+    assert_eq!(decoded(right), Some(right));
+    let long = Some(Reference {
+        plain_bytes: u32::MAX,
+        ..found
+    });
+    let far = Some(Reference {
+        stored_bytes: u32::MAX,
+        ..found
+    });
+    for wrong in [
+        MapRoot {
+            chunk_log2: 200,
+            ..right
+        },
+        MapRoot {
+            chunk_log2: 15,
+            ..right
+        },
+        MapRoot { level: 2, ..right },
+        MapRoot { level: 99, ..right },
+        MapRoot {
+            page: long,
+            ..right
+        },
+        MapRoot { page: far, ..right },
+        MapRoot { chunks: 0, ..right },
+        MapRoot {
+            chunks: 65537,
+            ..right
+        },
+        MapRoot {
+            page: None,
+            ..right
+        },
+    ] {
+        assert_eq!(decoded(wrong), None, "{wrong:?}");
+    }
 }

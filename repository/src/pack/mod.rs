@@ -4,7 +4,7 @@
 //! header 48 | sealed chunk 0 | ... | sealed chunk n-1 | slot table (a sealed record) | trailer 32
 //! ```
 
-mod table;
+pub(crate) mod table;
 mod frame;
 mod builder;
 
@@ -17,3 +17,6 @@ pub use self::{
     builder::{PackBuffer, PackBuffers, SealedPack},
     table::Slot,
 };
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! referred to, and the register is written last, once. Until then nothing is visible, so a crash at any moment leaves
 //! every older point as it was.
 
-mod records;
+pub(crate) mod records;
 mod adopt;
 mod begin;
 
@@ -259,7 +259,7 @@ pub(crate) async fn index_point(repository: &Repository, point: &Point) {
         Err(error) if error.kind() == ErrorKind::Exists => {}
         // The point exists; finding it as the newest takes one listing more.
         Err(error) => {
-            tracing::warn!(point = %point.id, %error, "the index of points was not updated")
+            tracing::warn!(point = %point.id, %error, "the index of points was not updated");
         }
     }
 }

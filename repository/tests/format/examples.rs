@@ -1,7 +1,7 @@
 //! The examples in `FORMAT.md`: a whole repository in hex, taken apart. Every block on the page is made again here from the
 //! objects on the page, so that no byte and no remark there can be wrong.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use repository::{Repository, store::DirectoryStore};
 

@@ -62,7 +62,7 @@ async fn write_chunks(
             continue;
         };
         if writer.needs_buffer(chunk.len()) {
-            if let Some(pack) = writer.close() {
+            if let Some(pack) = writer.close()? {
                 session.upload(pack).await?;
             }
             writer.start_pack(buffers.take().await);
@@ -73,7 +73,7 @@ async fn write_chunks(
             Some(Entry::chunk(writer.add(id, chunk, Pressure::None))),
         );
     }
-    if let Some(pack) = writer.close() {
+    if let Some(pack) = writer.close()? {
         session.upload(pack).await?;
     }
     Ok(entries)
@@ -116,7 +116,7 @@ async fn write_map(
         for (index, entry) in entries {
             page.set(index, entry);
         }
-        if let Some(pack) = writer.close_if_full() {
+        if let Some(pack) = writer.close_if_full()? {
             session.upload(pack).await?;
         }
         writer.make_room().await;
@@ -124,7 +124,7 @@ async fn write_map(
     }
     writer.make_room().await;
     let Ok(root) = builder.finish(&mut writer);
-    if let Some(pack) = writer.close() {
+    if let Some(pack) = writer.close()? {
         session.upload(pack).await?;
     }
     Ok(root)

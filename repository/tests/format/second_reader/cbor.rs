@@ -86,6 +86,10 @@ impl Value {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the format uses few of the many types"
+)]
 fn item(decoder: &mut Decoder<'_>) -> std::result::Result<Value, minicbor::decode::Error> {
     let message = minicbor::decode::Error::message;
     let indefinite = || message("an indefinite length");

@@ -147,9 +147,7 @@ impl SecondReader {
             .values()
             .rev()
             .map(|key| open_record(key, &self.id, kind, name, object));
-        opened
-            .reduce(|first, next| first.or(next))
-            .ok_or("no meta key")?
+        opened.reduce(Result::or).ok_or("no meta key")?
     }
 
     /// A whole volume: steps 5 and 6.

@@ -260,3 +260,6 @@ fn associated(reference: &Reference) -> Aad<[u8; 30]> {
     aad[28..].copy_from_slice(&reference.slot.to_le_bytes());
     Aad::from(aad)
 }
+
+#[cfg(test)]
+mod tests;
