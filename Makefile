@@ -24,8 +24,9 @@ help: ## what there is
 setup: ## install what this machine lacks (a C compiler, the pinned Rust)
 	@.ci/setup
 
+# All members at once, here as in the tests: with fewer, dependencies would be built again with fewer features.
 build: setup ## the command: target/release/sluice
-	$(CARGO) build --release --package cli
+	$(CARGO) build --release --workspace --bins
 
 test: setup ## every test that needs no cluster
 	$(CARGO) test --release --workspace
