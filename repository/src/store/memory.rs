@@ -92,6 +92,8 @@ impl Store for MemoryStore {
                 .because("a folder of the name is an object"));
         }
         let modified = contents.tick();
+        // A copy: the bytes may be lent from a pool, which waits for them to come back.
+        let body = Bytes::copy_from_slice(&body);
         contents
             .objects
             .insert(name.to_owned(), Object { body, modified });
@@ -179,5 +181,22 @@ mod tests {
         let kind = async |name: &str| store.put_new(name, Bytes::new()).await.unwrap_err().kind();
         assert_eq!(kind("a").await, ErrorKind::Exists);
         assert_eq!(kind("a/b/c").await, ErrorKind::Other);
+    }
+    #[tokio::test]
+    async fn lent_bytes_are_given_back() {
+        let lent = Arc::new(vec![7; 5]);
+        let store = MemoryStore::new();
+        let body = Bytes::from_owner(Lent(Arc::clone(&lent)));
+        store.put_new("a", body).await.unwrap();
+        assert_eq!(Arc::strong_count(&lent), 1);
+        assert_eq!(store.get("a", 5).await.unwrap(), *lent);
+    }
+
+    struct Lent(Arc<Vec<u8>>);
+
+    impl AsRef<[u8]> for Lent {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
     }
 }
