@@ -92,6 +92,8 @@ impl Store for MemoryStore {
                 .because("a folder of the name is an object"));
         }
         let modified = contents.tick();
+        // A copy: the body may be a buffer that somebody waits for.
+        let body = Bytes::copy_from_slice(&body);
         contents
             .objects
             .insert(name.to_owned(), Object { body, modified });
@@ -159,6 +161,26 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(store.get("a", 1).await.unwrap(), "1");
+    }
+
+    #[tokio::test]
+    async fn a_buffer_that_was_stored_is_free_again() {
+        let buffer = Arc::new([1_u8, 2]);
+        let (store, body) = (
+            MemoryStore::new(),
+            Bytes::from_owner(Shared(Arc::clone(&buffer))),
+        );
+        store.put_new("a", body).await.unwrap();
+        assert_eq!(Arc::strong_count(&buffer), 1);
+        assert_eq!(store.get("a", 2).await.unwrap(), buffer[..]);
+    }
+
+    struct Shared(Arc<[u8; 2]>);
+
+    impl AsRef<[u8]> for Shared {
+        fn as_ref(&self) -> &[u8] {
+            &*self.0
+        }
     }
 
     #[tokio::test]
