@@ -26,6 +26,14 @@ pub enum RepositoryError {
         /// Where.
         location: String,
     },
+    /// `init` where one did not finish, or where a superblock was lost.
+    #[error("{location} holds keys but no superblock: {way_out}")]
+    Unfinished {
+        /// Where.
+        location: String,
+        /// What to do.
+        way_out: &'static str,
+    },
     /// No slot opens with the secret.
     #[error("wrong {secret}: none of the {slots} key slots of {location} opens with it")]
     WrongSecret {

@@ -13,7 +13,7 @@ use crate::{
     key::{self, Key, Keyring, Secret, SlotHeader, SlotKind},
     layout, random,
     record::{self, Place, RecordError, RecordKind},
-    store::{ErrorKind, SharedStore, StoreError, list_all, probe},
+    store::{ErrorKind, SharedStore, Store, StoreError, list_all, probe},
     superblock::{Operation, StoreFacts, Superblock, SuperblockError},
 };
 
@@ -81,6 +81,7 @@ impl Repository {
             read_after_write: report.read_after_write,
             list_after_write: report.list_after_write,
         };
+        refuse_leftovers(&*store).await?;
         let (root, keys) = (Key::draw(), Keyring::draw());
         let superblock = Superblock::new(RepositoryId::draw(), clock::now_ms(), facts);
         let name = layout::keyring(0);
@@ -95,25 +96,36 @@ impl Repository {
                 root,
             }),
         };
-        let slot = repository.add_slot(secret, &options.label).await?;
+        if let Err(error) = repository.add_slot(secret, &options.label).await {
+            repository.remove_keys().await;
+            return Err(error);
+        }
         // Last, so that a repository exists exactly when it can be opened.
         let bytes = repository.inner.superblock.encode(&repository.inner.root);
-        match repository
+        let written = repository
             .store()
             .put_new(layout::SUPERBLOCK, bytes.into())
-            .await
-        {
+            .await;
+        match written {
             Ok(()) => Ok(repository),
-            Err(error) => {
-                let name = layout::key_slot(&slot);
-                if let Err(error) = repository.store().delete(&name).await {
-                    tracing::warn!(object = name, %error, "a key slot that opens nothing was left behind");
-                }
-                if error.kind() == ErrorKind::Exists {
-                    return Err(RepositoryError::AlreadyARepository { location });
-                }
-                Err(error.into())
+            Err(error) if error.kind() == ErrorKind::Exists => {
+                Err(RepositoryError::AlreadyARepository { location })
             }
+            // It may be there all the same, so its keys stay.
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes what an `init` wrote that failed before there was a superblock.
+    async fn remove_keys(&self) {
+        match list_all(&**self.store(), layout::KEY_SLOTS).await {
+            Ok(slots) => {
+                for slot in slots {
+                    self.delete_quietly(&slot.name).await;
+                }
+                self.delete_quietly(&layout::keyring(0)).await;
+            }
+            Err(error) => tracing::debug!(%error, "keys that open nothing were left behind"),
         }
     }
 
@@ -335,6 +347,21 @@ impl Repository {
 
     /// Draws nothing and waits for nothing: how long a writer may be silent before it counts as gone.
     pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(600);
+}
+
+/// Keys without a superblock are never removed by themselves: they may be all that is left of a repository that lost it.
+async fn refuse_leftovers(store: &dyn Store) -> Result<()> {
+    let keys = store.list("keys/", None).await?;
+    if keys.entries.is_empty() {
+        return Ok(());
+    }
+    let way_out = if store.list("d/", None).await?.entries.is_empty() {
+        "another `init` is at work or did not finish; if so, delete `keys/` there and run it again"
+    } else {
+        "put the object `super` back from a copy, or use another place"
+    };
+    let location = store.location();
+    Err(RepositoryError::Unfinished { location, way_out })
 }
 
 /// Reads the superblock of a location, without any key.

@@ -143,7 +143,7 @@ class Place:
 
     def stored(self):
         stats = json.loads(self.call('stats', '--json'))
-        return stats['total']['stored_bytes']
+        return sum(series['stored_bytes'] for series in stats['series'])
 
     def backup(self, what, *arguments):
         say(f'{self.name}: {what}')

@@ -32,7 +32,11 @@ pub(super) fn run(
         touched: Vec::new(),
         spot_checks: SpotChecks::new(shared),
     };
-    let stopped = planner.run()?;
+    let stopped = match planner.run() {
+        Ok(()) => false,
+        Err(JobError::Cancelled) => true,
+        Err(error) => return Err(error),
+    };
     send(events, Event::Planned { stopped })
 }
 
@@ -58,8 +62,8 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Returns whether it was asked to stop.
-    fn run(&mut self) -> Result<bool, JobError> {
+    /// Fails with [`JobError::Cancelled`] when it was asked to stop; leaves that were sent by then are whole.
+    fn run(&mut self) -> Result<(), JobError> {
         let chunk_count = self.shared.chunk_count();
         // A resized volume has other pages above its first leaf, and less or more after its last.
         let volume_bytes = self.shared.input.volume.bytes();
@@ -75,21 +79,21 @@ impl Planner<'_> {
         let mut end = 0;
         for range in &self.shared.input.work {
             self.pass_over(end..range.start)?;
-            if !self.look_at(range.clone())? {
-                return Ok(true);
-            }
+            self.look_at(range.clone())?;
             end = range.end;
         }
         self.pass_over(end..chunk_count)?;
         if edges {
             self.touch((chunk_count - 1) / LEAF_CHUNKS)?;
         }
-        self.flush()?;
-        Ok(false)
+        self.flush()
     }
 
-    fn stopped(&self) -> bool {
-        self.shared.control.cancel.is_cancelled()
+    fn go_on(&self) -> Result<(), JobError> {
+        if self.shared.control.cancel.is_cancelled() {
+            return Err(JobError::Cancelled);
+        }
+        Ok(())
     }
 
     /// Counts what is known to be unchanged, and looks at some of it all the same.
@@ -104,14 +108,12 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Goes through a range of the source. Returns `false` when it was asked to stop.
-    fn look_at(&mut self, range: Range<u64>) -> Result<bool, JobError> {
+    /// Goes through a range of the source.
+    fn look_at(&mut self, range: Range<u64>) -> Result<(), JobError> {
         let chunk_bytes = self.shared.chunk_bytes() as u64;
         let mut at = range.start;
         while at < range.end {
-            if self.stopped() {
-                return Ok(false);
-            }
+            self.go_on()?;
             let data = self.shared.input.volume.next_data(at * chunk_bytes)?;
             let data = data.map_or(range.end..range.end, |data| {
                 (data.start / chunk_bytes).clamp(at, range.end)
@@ -121,7 +123,7 @@ impl Planner<'_> {
             self.reads(data.clone())?;
             at = data.end.max(data.start);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// A hole: whatever the base has there is gone.
@@ -182,6 +184,8 @@ impl Planner<'_> {
         let base = self.leaves(true, &numbers)?;
         let hint = self.leaves(false, &numbers)?;
         for ((touched, base), hint) in touched.into_iter().zip(base).zip(hint) {
+            // A device is one range from its beginning to its end.
+            self.go_on()?;
             let path = match &mut self.base {
                 Some(reader) => self.shared.wait(reader.path(touched.number))??,
                 None => Vec::new(),

@@ -102,7 +102,9 @@ fn advise(context: &Context, made: &Made<'_>) {
 fn drop_unused_key(arguments: &Init, error: &RepositoryError) {
     let nothing_was_made = matches!(
         error,
-        RepositoryError::AlreadyARepository { .. } | RepositoryError::NoWriteOnce { .. }
+        RepositoryError::AlreadyARepository { .. }
+            | RepositoryError::Unfinished { .. }
+            | RepositoryError::NoWriteOnce { .. }
     );
     if let Some(path) = arguments.new_key.as_ref().filter(|_| nothing_was_made)
         && let Err(error) = fs::remove_file(path)

@@ -42,6 +42,9 @@ type Result<T> = std::result::Result<T, RepositoryError>;
 /// of that.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(240);
 
+/// Time for the last words of a session that failed, most likely because of the store.
+const ABANDON_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// A session that has begun.
 #[derive(Debug)]
 pub struct Session {
@@ -190,10 +193,27 @@ impl Session {
         Ok(point)
     }
 
-    /// Ends without a point and says so, so that nobody waits for this session. What was uploaded stays for the next
-    /// one to take over.
+    /// Ends without a point and says so in its register, so that nobody waits for this session. What was uploaded stays
+    /// for the next one to take over. A store that does not answer is not waited for: the next one finds out otherwise.
     pub async fn abandon(self) {
         self.tasks.lock().await.shutdown().await;
+        let tombstone = Register {
+            kind: RegisterKind::Tombstone,
+            nonce: Nonce::draw(),
+            manifest: None,
+            by: Some(self.id),
+        };
+        let name = layout::register(self.id);
+        let written = self
+            .repository
+            .put_record(&name, RecordKind::Manifest, &tombstone);
+        match tokio::time::timeout(ABANDON_TIME_MAX, written).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(session = %self.id, %error, "its end was not recorded")
+            }
+            Err(_) => tracing::debug!(session = %self.id, "its end was not recorded in time"),
+        }
     }
 
     async fn write_register(&self, manifest: &Manifest) -> Result<()> {
