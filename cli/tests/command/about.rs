@@ -5,7 +5,8 @@ use std::fs;
 use crate::support::Home;
 
 const COMMANDS: [&str; 13] = [
-    "init", "backup", "restore", "points", "show", "ls", "diff", "stats", "verify", "forget", "key", "doctor", "version",
+    "init", "backup", "restore", "points", "show", "ls", "diff", "stats", "verify", "forget",
+    "key", "doctor", "version",
 ];
 
 #[test]
@@ -13,14 +14,23 @@ fn help_names_every_command_and_exit_code() {
     let home = Home::empty();
     let help = home.sluice(&["--help"]).done().stdout;
     for command in COMMANDS {
-        assert!(help.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}");
+        assert!(
+            help.lines()
+                .any(|line| line.trim_start().starts_with(&format!("{command} "))),
+            "{command}"
+        );
         home.sluice(&[command, "--help"]).done();
     }
-    for code in ["  0  ", "  1  ", "  2  ", "  3  ", " 10  ", " 11  ", " 12  ", "130  "] {
+    for code in [
+        "  0  ", "  1  ", "  2  ", "  3  ", " 10  ", " 11  ", " 12  ", "130  ",
+    ] {
         assert!(help.contains(code), "{code}");
     }
     let short = home.sluice(&["-h"]).done().stdout;
-    assert!(short.lines().count() < 60 && short.lines().all(|line| line.chars().count() <= 100), "{short}");
+    assert!(
+        short.lines().count() < 60 && short.lines().all(|line| line.chars().count() <= 100),
+        "{short}"
+    );
 }
 
 #[test]
@@ -54,8 +64,14 @@ fn every_command_has_a_man_page_with_the_codes() {
     let home = Home::empty();
     home.sluice(&["man", "pages"]).done();
     for command in COMMANDS {
-        assert!(home.path(&format!("pages/sluice-{command}.1")).exists(), "{command}");
+        assert!(
+            home.path(&format!("pages/sluice-{command}.1")).exists(),
+            "{command}"
+        );
     }
     let page = fs::read_to_string(home.path("pages/sluice.1")).unwrap();
-    assert!(page.contains("another writer is at work") && page.contains("SLUICE_REPOSITORY"), "{page}");
+    assert!(
+        page.contains("another writer is at work") && page.contains("SLUICE_REPOSITORY"),
+        "{page}"
+    );
 }

@@ -11,9 +11,18 @@ const MIB: u64 = 1 << 20;
 
 /// Starts a backup that takes seconds, stops it when a pack is stored, and returns how it ended.
 fn stopped(home: &Home, signals: &[Signal]) -> Ran {
-    let arguments = ["backup", "db.img", "--memory", "48M", "--limit-read", "8M", "--result", "result"];
+    let arguments = [
+        "backup",
+        "db.img",
+        "--memory",
+        "48M",
+        "--limit-read",
+        "8M",
+        "--result",
+        "result",
+    ];
     let child = home.start(&arguments);
-    wait_for("a pack", || !home.objects("p").is_empty());
+    wait_for("a pack", || !home.objects("d/default/p").is_empty());
     let id = Pid::from_raw(i32::try_from(child.id()).unwrap());
     signals.iter().for_each(|signal| kill(id, *signal).unwrap());
     Ran::of(&child.wait_with_output().unwrap())
@@ -29,7 +38,11 @@ fn the_next_run_goes_on_from_where_one_was_stopped() {
             assert_eq!(ran.code, None, "{ran:?}");
         } else {
             assert_eq!(ran.code, Some(130), "{ran:?}");
-            assert!(ran.stderr.contains("stopping: the next run goes on from here"), "{ran:?}");
+            assert!(
+                ran.stderr
+                    .contains("stopping: the next run goes on from here"),
+                "{ran:?}"
+            );
             let result = std::fs::read_to_string(home.path("result")).unwrap();
             assert!(result.contains("\"interrupted\""), "{result}");
         }

@@ -45,21 +45,40 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
     ] {
         fields(&home.sluice(arguments).done().json(), &mut printed);
     }
-    fields(&serde_json::from_slice(&fs::read(home.path("result")).unwrap()).unwrap(), &mut printed);
+    fields(
+        &serde_json::from_slice(&fs::read(home.path("result")).unwrap()).unwrap(),
+        &mut printed,
+    );
     home.write("db.img", 0, 10, 2);
     home.sluice(&["backup", "db.img"]).done();
     let points = home.sluice(&["points", "--json"]).done().json();
-    let (old, new) = (points[0]["id"].as_str().unwrap(), points[2]["id"].as_str().unwrap());
-    fields(&home.sluice(&["diff", old, new, "--json"]).done().json(), &mut printed);
-    fs::write(home.objects("p").remove(0), "rubbish").unwrap();
+    let (old, new) = (
+        points[0]["id"].as_str().unwrap(),
+        points[2]["id"].as_str().unwrap(),
+    );
+    fields(
+        &home.sluice(&["diff", old, new, "--json"]).done().json(),
+        &mut printed,
+    );
+    fs::write(home.objects("d/default/p").remove(0), "rubbish").unwrap();
     home.set("SLUICE_LOG", "error");
-    fields(&home.sluice(&["verify", "--read-data", "100%", "--json"]).json(), &mut printed);
+    fields(
+        &home
+            .sluice(&["verify", "--read-data", "100%", "--json"])
+            .json(),
+        &mut printed,
+    );
 
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("JSON.md")).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
-    let documented: BTreeSet<String> =
-        rows.filter_map(|row| row.split_once('`')).map(|(name, _)| name.to_owned()).collect();
+    let documented: BTreeSet<String> = rows
+        .filter_map(|row| row.split_once('`'))
+        .map(|(name, _)| name.to_owned())
+        .collect();
     let missing: Vec<_> = printed.difference(&documented).collect();
     let stale: Vec<_> = documented.difference(&printed).collect();
-    assert!(missing.is_empty() && stale.is_empty(), "not in JSON.md: {missing:?}; only there: {stale:?}");
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "not in JSON.md: {missing:?}; only there: {stale:?}"
+    );
 }

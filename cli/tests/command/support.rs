@@ -71,7 +71,10 @@ impl Home {
 
     /// Overwrites a part with other bytes that do not compress.
     pub(crate) fn write(&self, name: &str, offset: u64, bytes: u64, seed: u64) {
-        let file = File::options().write(true).open(self.path(name)).expect("open an image");
+        let file = File::options()
+            .write(true)
+            .open(self.path(name))
+            .expect("open an image");
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let noise: Vec<u8> = (0..bytes)
             .map(|_| {
@@ -86,34 +89,59 @@ impl Home {
 
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+            .env_clear()
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
         let path = std::env::var_os("PATH").unwrap_or_default();
-        command.env("PATH", path).env("TZ", "UTC").env("HOME", self.folder.path());
+        command
+            .env("PATH", path)
+            .env("TZ", "UTC")
+            .env("HOME", self.folder.path());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
     /// Runs the command to its end.
     pub(crate) fn sluice(&self, arguments: &[&str]) -> Ran {
-        let output = self.command(SLUICE).args(arguments).output().expect("run sluice");
+        let output = self
+            .command(SLUICE)
+            .args(arguments)
+            .output()
+            .expect("run sluice");
         Ran::of(&output)
     }
 
     /// Runs the command with something on standard input.
     pub(crate) fn sluice_reading(&self, input: &str, arguments: &[&str]) -> Ran {
-        feed(self.command(SLUICE).args(arguments), input)
+        let mut command = self.command(SLUICE);
+        let command = command.args(arguments).stdin(Stdio::piped());
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start sluice");
+        let mut stdin = child.stdin.take().expect("it was piped");
+        stdin.write_all(input.as_bytes()).expect("write to it");
+        drop(stdin);
+        Ran::of(&child.wait_with_output().expect("wait for it"))
     }
 
     /// Starts the command.
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(SLUICE);
-        let command = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let command = command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.spawn().expect("start sluice")
     }
 
     /// Backs up and returns what the command says about it.
     pub(crate) fn backup(&self, arguments: &[&str]) -> Value {
-        self.sluice(&[&["backup", "--json"], arguments].concat()).done().json()
+        self.sluice(&[&["backup", "--json"], arguments].concat())
+            .done()
+            .json()
     }
 
     /// Files below a folder of the repository.
@@ -123,7 +151,11 @@ impl Home {
         while let Some(folder) = pending.pop() {
             for entry in fs::read_dir(&folder).into_iter().flatten() {
                 let path = entry.expect("list a folder").path();
-                if path.is_dir() { pending.push(path) } else { found.push(path) }
+                if path.is_dir() {
+                    pending.push(path)
+                } else {
+                    found.push(path)
+                }
             }
         }
         found.sort();
@@ -133,16 +165,6 @@ impl Home {
 
 /// The built command.
 pub(crate) const SLUICE: &str = env!("CARGO_BIN_EXE_sluice");
-
-/// Runs a command with something on standard input.
-pub(crate) fn feed(command: &mut Command, input: &str) -> Ran {
-    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("start it");
-    let mut stdin = child.stdin.take().expect("it was piped");
-    stdin.write_all(input.as_bytes()).expect("write to it");
-    drop(stdin);
-    Ran::of(&child.wait_with_output().expect("wait for it"))
-}
 
 impl Ran {
     pub(crate) fn of(output: &Output) -> Self {
@@ -165,7 +187,11 @@ impl Ran {
     pub(crate) fn fails(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         assert_eq!(self.stdout, "", "{self:#?}");
-        let errors: Vec<&str> = self.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+        let errors: Vec<&str> = self
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .collect();
         assert_eq!(errors.len(), 1, "{self:#?}");
         for word in words {
             assert!(errors[0].contains(word), "`{word}` is missing: {self:#?}");
@@ -181,7 +207,13 @@ impl Ran {
     /// Fields of the rows of a table, without its heading.
     pub(crate) fn rows(&self) -> Vec<Vec<&str>> {
         let rows = self.stdout.lines().skip(1);
-        rows.map(|row| row.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect()).collect()
+        rows.map(|row| {
+            row.split("   ")
+                .map(str::trim)
+                .filter(|cell| !cell.is_empty())
+                .collect()
+        })
+        .collect()
     }
 }
 
@@ -201,17 +233,26 @@ pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
 #[track_caller]
 pub(crate) fn assert_same(left: &Path, right: &Path) {
     let read = |path: &Path| fs::read(path).expect("read a file");
-    assert!(read(left) == read(right), "{} and {} differ", left.display(), right.display());
+    assert!(
+        read(left) == read(right),
+        "{} and {} differ",
+        left.display(),
+        right.display()
+    );
 }
 
 /// A text field of a JSON object.
 #[track_caller]
 pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {value:#}"))
+    value[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("no text `{field}` in {value:#}"))
 }
 
 /// A number of a JSON object.
 #[track_caller]
 pub(crate) fn number(value: &Value, field: &str) -> u64 {
-    value[field].as_u64().unwrap_or_else(|| panic!("no number `{field}` in {value:#}"))
+    value[field]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no number `{field}` in {value:#}"))
 }
