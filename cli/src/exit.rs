@@ -83,23 +83,28 @@ pub(crate) fn of(error: &anyhow::Error) -> Exit {
 }
 
 fn of_job(error: &JobError) -> Exit {
-    match error {
-        JobError::Repository(error) => of_repository(error),
-        JobError::Cancelled => Exit::Interrupted,
-        _ => Exit::Failed,
+    if let JobError::Repository(error) = error {
+        of_repository(error)
+    } else if matches!(error, JobError::Cancelled) {
+        Exit::Interrupted
+    } else {
+        Exit::Failed
     }
 }
 
 fn of_repository(error: &RepositoryError) -> Exit {
-    match error {
-        RepositoryError::NotARepository { .. } => Exit::NoRepository,
-        RepositoryError::WrongSecret { .. } => Exit::WrongSecret,
-        RepositoryError::Busy { .. } | RepositoryError::Fenced { .. } => Exit::Busy,
-        RepositoryError::Store(error) if error.kind() == ErrorKind::NoContainer => {
-            Exit::NoRepository
-        }
-        error if error.is_damage() => Exit::Partial,
-        _ => Exit::Failed,
+    use RepositoryError::{Busy, Fenced, NotARepository, Store, WrongSecret};
+    let nowhere = matches!(error, Store(error) if error.kind() == ErrorKind::NoContainer);
+    if nowhere || matches!(error, NotARepository { .. }) {
+        Exit::NoRepository
+    } else if matches!(error, WrongSecret { .. }) {
+        Exit::WrongSecret
+    } else if matches!(error, Busy { .. } | Fenced { .. }) {
+        Exit::Busy
+    } else if error.is_damage() {
+        Exit::Partial
+    } else {
+        Exit::Failed
     }
 }
 

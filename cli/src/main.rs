@@ -46,38 +46,38 @@ fn main() -> ExitCode {
     };
     let output = &global.output;
     let screen = Screen::new(output.quiet, !output.no_progress);
-    let outcome = log::start(
+    let context = Context {
+        global,
+        screen: screen.clone(),
+        cancel: CancellationToken::new(),
+        throttle: Arc::default(),
+    };
+    let outcome = start_log(&context).and_then(|()| run(&context, command));
+    outcome.unwrap_or_else(|error| tell(&screen, &error)).into()
+}
+
+fn start_log(context: &Context) -> anyhow::Result<()> {
+    let output = &context.global.output;
+    log::start(
         output.log.as_deref(),
         output.verbose,
         output.log_format,
-        &screen,
+        &context.screen,
     )
-    .and_then(|()| {
-        run(
-            Context {
-                global,
-                screen: screen.clone(),
-                cancel: CancellationToken::new(),
-                throttle: Arc::default(),
-            },
-            command,
-        )
-    });
-    match outcome {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            let exit = exit::of(&error);
-            match exit {
-                Exit::Done => {}
-                Exit::Interrupted => screen.line("interrupted"),
-                _ => screen.line(format_args!("error: {}", exit::line(&error))),
-            }
-            exit.into()
-        }
-    }
 }
 
-fn run(context: Context, command: Command) -> anyhow::Result<Exit> {
+/// Says why it ended, once, here and nowhere else.
+fn tell(screen: &Screen, error: &anyhow::Error) -> Exit {
+    let exit = exit::of(error);
+    if exit == Exit::Interrupted {
+        screen.line("interrupted");
+    } else if exit != Exit::Done {
+        screen.line(format_args!("error: {}", exit::line(error)));
+    }
+    exit
+}
+
+fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .enable_all()
@@ -86,7 +86,7 @@ fn run(context: Context, command: Command) -> anyhow::Result<Exit> {
     let outcome = runtime.block_on(async {
         let signals = Signals::take().context("take the signals")?;
         tokio::select! {
-            outcome = Box::pin(command::run(&context, command)) => outcome,
+            outcome = Box::pin(command::run(context, command)) => outcome,
             stopped = signals.listen(&context.cancel) => Ok(stopped),
         }
     });

@@ -37,8 +37,9 @@ impl Terminal {
 
     /// Asks for a line that is not shown while it is typed. Given up, it leaves the terminal as it was.
     pub(crate) async fn ask(&mut self, prompt: &str) -> io::Result<Zeroizing<String>> {
-        (&*self.file).write_all(prompt.as_bytes())?;
+        // First, so that nothing that is typed when the prompt appears is shown, or dropped.
         let _silent = Silence::begin(Arc::clone(&self.file))?;
+        (&*self.file).write_all(prompt.as_bytes())?;
         let file = Arc::clone(&self.file);
         tokio::task::spawn_blocking(move || read_line(&file)).await?
     }

@@ -14,7 +14,7 @@ pub(crate) const PASSPHRASE_VARIABLE: &str = "SLUICE_PASSPHRASE";
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// Where the repository is: a folder, or s3://BUCKET/PREFIX?endpoint=URL
+    /// Where the repository is: a folder, or `s3://BUCKET/PREFIX?endpoint=URL`
     ///
     /// Options of an s3 address: endpoint, region, path-style, ca-file, profile, sign-payload. Credentials come from the
     /// AWS environment variables and profiles.
@@ -74,7 +74,6 @@ pub(crate) struct SecretArgs {
 
 /// What is shown, and how.
 #[derive(Clone, Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct OutputArgs {
     /// Print results as JSON
     #[arg(long, global = true, help_heading = "Output")]

@@ -122,7 +122,7 @@ mod tests {
             ("10MB", 10_000_000),
             ("10mb", 10_000_000),
             ("2Ti", 2 << 40),
-            ("15.999E", 18_445_591_156_706_377_269),
+            ("15.999E", 18_445_591_152_204_944_769),
             (" 7 ", 7),
         ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
@@ -187,7 +187,7 @@ mod tests {
 
         #[test]
         fn any_text_is_read_or_refused(text: String) {
-            let _: Result<u64, String> = parse(&text);
+            prop_assert!(parse(&text).is_ok() || parse(&text).is_err());
         }
     }
 }

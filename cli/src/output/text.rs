@@ -10,9 +10,9 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
             text.chars()
                 .fold(String::with_capacity(text.len()), |mut safe, c| {
                     if is_unsafe(c) {
-                        safe.extend(c.escape_default())
+                        safe.extend(c.escape_default());
                     } else {
-                        safe.push(c)
+                        safe.push(c);
                     }
                     safe
                 }),

@@ -18,27 +18,41 @@ const SKEW_WARNED: Duration = Duration::from_secs(5);
 /// Below this a folder is nearly full: less than two minutes of a fast disk.
 const FREE_WARNED: u64 = 10 << 30;
 
+const SET_CLOCK: &str = "set the clock: `timedatectl set-ntp true`";
+
 /// What an error of a store asks people to do.
 pub(super) fn remedy(error: &RepositoryError) -> &'static str {
+    const REMEDIES: &[(ErrorKind, &str)] = &[
+        (
+            ErrorKind::Denied,
+            "check the credentials, and that they may list the bucket and get, put and delete objects in it",
+        ),
+        (
+            ErrorKind::NoContainer,
+            "`sluice init` makes a folder; a bucket must be made before",
+        ),
+        (
+            ErrorKind::Certificate,
+            "name the server's CA: `ca-file=/path/ca.pem` in the address, or AWS_CA_BUNDLE",
+        ),
+        (ErrorKind::Clock, SET_CLOCK),
+        (
+            ErrorKind::Unreachable,
+            "check the endpoint, the name server, the proxy and the firewall",
+        ),
+        (ErrorKind::Full, "make room, or raise the quota"),
+        (ErrorKind::ReadOnly, "mount it for writing, or restore only"),
+        (
+            ErrorKind::Throttled,
+            "ask again later, or lower --limit-upload",
+        ),
+        (ErrorKind::Unsupported, "use a server that conforms to S3"),
+    ];
     let RepositoryError::Store(error) = error else {
         return "";
     };
-    match error.kind() {
-        ErrorKind::Denied => {
-            "check the credentials, and that they may list the bucket and get, put and delete objects in it"
-        }
-        ErrorKind::NoContainer => "`sluice init` makes a folder; a bucket must be made before",
-        ErrorKind::Certificate => {
-            "name the server's CA: `ca-file=/path/ca.pem` in the address, or AWS_CA_BUNDLE"
-        }
-        ErrorKind::Clock => "set the clock: `timedatectl set-ntp true`",
-        ErrorKind::Unreachable => "check the endpoint, the name server, the proxy and the firewall",
-        ErrorKind::Full => "make room, or raise the quota",
-        ErrorKind::ReadOnly => "mount it for writing, or restore only",
-        ErrorKind::Throttled => "ask again later, or lower --limit-upload",
-        ErrorKind::Unsupported => "use a server that conforms to S3",
-        _ => "",
-    }
+    let known = REMEDIES.iter().find(|(kind, _)| *kind == error.kind());
+    known.map_or("", |(_, remedy)| remedy)
 }
 
 /// What a probe saw, guarantee by guarantee.
@@ -109,10 +123,9 @@ fn clock(skew: Duration) -> Check {
         "differs from the store's by {} at least",
         time::duration(skew)
     );
-    let remedy = "set the clock: `timedatectl set-ntp true`";
     match skew {
-        skew if skew >= SKEW_FAILED => Check::failed("clock", &detail, remedy),
-        skew if skew >= SKEW_WARNED => Check::warned("clock", &detail, remedy),
+        skew if skew >= SKEW_FAILED => Check::failed("clock", &detail, SET_CLOCK),
+        skew if skew >= SKEW_WARNED => Check::warned("clock", &detail, SET_CLOCK),
         _ => Check::ok("clock", "agrees with the store's"),
     }
 }

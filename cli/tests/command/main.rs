@@ -1,0 +1,15 @@
+//! The command as its users see it: what it prints, where, and how it ends.
+
+mod support;
+
+mod init;
+mod backup;
+mod interrupt;
+mod restore;
+mod points;
+mod verify;
+mod forget;
+mod key;
+mod doctor;
+mod about;
+mod json;

@@ -1,0 +1,153 @@
+//! `sluice restore`.
+
+use std::{fs, process::Stdio};
+
+use crate::support::{Home, Ran, SLUICE, assert_same, number, text};
+
+const MIB: u64 = 1 << 20;
+
+/// Two points of `db.img`; what the first one held is in `old.img`.
+fn home() -> (Home, String) {
+    let home = Home::with_repository();
+    let image = home.image("db.img", 3 * MIB + 100, 1);
+    fs::copy(&image, home.path("old.img")).unwrap();
+    let first = home.backup(&["db.img"]);
+    home.write("db.img", MIB, 70_000, 2);
+    home.backup(&["db.img"]);
+    let id = text(&first, "point").to_owned();
+    (home, id)
+}
+
+#[test]
+fn every_point_comes_back_bit_for_bit() {
+    let (home, first) = home();
+    home.sluice(&["restore", "latest", "new"]).done();
+    assert_same(&home.path("new"), &home.path("db.img"));
+    home.sluice(&["restore", &first[..6], "first"]).done();
+    assert_same(&home.path("first"), &home.path("old.img"));
+}
+
+#[test]
+fn a_folder_gets_a_file_of_the_images_name() {
+    let (home, _) = home();
+    fs::create_dir(home.path("folder")).unwrap();
+    let ran = home
+        .sluice(&["restore", "latest", "folder", "--json"])
+        .done();
+    assert_eq!(text(&ran.json(), "target"), "folder/db.img");
+    assert_same(&home.path("folder/db.img"), &home.path("db.img"));
+}
+
+#[test]
+fn standard_output_takes_the_volume_and_nothing_else() {
+    let (home, _) = home();
+    let output = home
+        .command(SLUICE)
+        .args(["restore", "latest", "-"])
+        .output()
+        .unwrap();
+    assert!(output.status.success() && output.stdout == fs::read(home.path("db.img")).unwrap());
+    let ran = Ran::of(&output);
+    assert!(
+        ran.stderr.contains("standard output"),
+        "the summary goes to standard error"
+    );
+    home.sluice(&["restore", "latest", "-", "--json"])
+        .fails(2, &["--json"]);
+    home.sluice(&["restore", "latest", "-", "--in-place"])
+        .fails(2, &["--in-place"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_restore() {
+    let (home, _) = home();
+    let mut child = home.command(SLUICE);
+    let mut child = child
+        .args(["restore", "latest", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ran = Ran::of(&child.wait_with_output().unwrap());
+    ran.fails(1, &["standard output", "has gone"]);
+}
+
+#[test]
+fn in_place_only_what_differs_is_written() {
+    let (home, first) = home();
+    fs::copy(home.path("old.img"), home.path("target")).unwrap();
+    let ran = home
+        .sluice(&["restore", "latest", "target", "--in-place", "--json"])
+        .done()
+        .json();
+    assert!(number(&ran, "written_bytes") <= 3 * (64 << 10), "{ran}");
+    assert_same(&home.path("target"), &home.path("db.img"));
+    home.sluice(&["restore", &first, "target", "--in-place"])
+        .done();
+    assert_same(&home.path("target"), &home.path("old.img"));
+}
+
+#[test]
+fn nothing_is_overwritten_by_mistake() {
+    let (home, _) = home();
+    fs::write(home.path("precious"), "mine").unwrap();
+    home.sluice(&["restore", "latest", "precious"])
+        .fails(1, &["precious", "--in-place"]);
+    home.sluice(&["restore", "latest", "precious", "--in-place"])
+        .fails(1, &["4 bytes", "at least as large"]);
+    assert_eq!(fs::read_to_string(home.path("precious")).unwrap(), "mine");
+    home.sluice(&["restore", "latest", "none/file"])
+        .fails(1, &["none/file", "no such file"]);
+    home.sluice(&["restore", "latest", "none", "--in-place"])
+        .fails(1, &["none", "no such file"]);
+    assert!(!home.path("none").exists());
+}
+
+#[test]
+fn points_are_named_by_time_and_series() {
+    let (home, first) = home();
+    home.sluice(&["backup", "old.img", "--series", "other"])
+        .done();
+    home.sluice(&["restore", "latest", "guess"])
+        .fails(2, &["--series", "`other`"]);
+    home.sluice(&["restore", "other@latest", "a"]).done();
+    home.sluice(&[
+        "restore",
+        "latest",
+        "b",
+        "--series",
+        "other",
+        "--as-of",
+        "2099-01-01",
+    ])
+    .done();
+    home.sluice(&[
+        "restore", "latest", "c", "--series", "other", "--as-of", "1h ago",
+    ])
+    .fails(1, &["other", "sluice points"]);
+    assert_same(&home.path("a"), &home.path("b"));
+    let points = home.sluice(&["points", "--json"]).done().json();
+    let finished = points[0]["finished"].as_str().unwrap();
+    let series = points[0]["series"].as_str().unwrap();
+    let ran = home
+        .sluice(&["show", &format!("{series}@{finished}"), "--json"])
+        .done();
+    assert_eq!(text(&ran.json(), "id"), first);
+}
+
+#[test]
+fn damage_is_told_apart_from_other_failures() {
+    let (home, _) = home();
+    let packs = home.objects("d/default/p");
+    for pack in &packs {
+        let mut bytes = fs::read(pack).unwrap();
+        let middle = bytes.len() / 3;
+        bytes[middle] ^= 1;
+        fs::write(pack, bytes).unwrap();
+    }
+    let ran = home
+        .sluice(&["restore", "latest", "new"])
+        .fails(3, &["damaged", "sluice verify"]);
+    assert!(!home.path("new").exists(), "{ran:?}");
+}
