@@ -128,8 +128,13 @@ class Place:
         began = time.monotonic()
         child = subprocess.Popen([self.demo.sluice, '--quiet', '--json', *arguments], env=self.environment,
                                  stdout=subprocess.PIPE)
+        memory, pid = 0, 0
+        while pid == 0:
+            # Not what the kernel says at the end: that includes this script, from before the program was started.
+            memory = max(memory, peak(child.pid))
+            time.sleep(0.01)
+            pid, status, usage = os.wait4(child.pid, os.WNOHANG)
         report = child.stdout.read()
-        _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode != 0:
             fail(f'`sluice {" ".join(arguments)}` ended with {child.returncode}: {report.decode()}')
@@ -138,7 +143,7 @@ class Place:
         self.demo.rows.append((self.name, what, report.get('read_bytes') or report.get('fetched_bytes') or 0,
                                report.get('uploaded_bytes', 0), self.stored(), seconds,
                                report.get('volume_bytes') or report.get('read_bytes') or 0,
-                               usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10))
+                               usage.ru_utime + usage.ru_stime, memory))
         return report
 
     def stored(self):
@@ -221,11 +226,21 @@ def fill(tree, wanted, source):
 
 
 def written(pid):
+    """Bytes that a process has written so far, to files and sockets."""
+    return field(f'/proc/{pid}/io', 'wchar')
+
+
+def peak(pid):
+    """The most memory that a process has held so far, in bytes."""
+    return field(f'/proc/{pid}/status', 'VmHWM') << 10
+
+
+def field(path, name):
     try:
-        lines = Path(f'/proc/{pid}/io').read_text().splitlines()
+        lines = Path(path).read_text().splitlines()
     except OSError:
         return 0
-    return int(next(line for line in lines if line.startswith('wchar')).split()[1])
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
 
 def table(rows):
