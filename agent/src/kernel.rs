@@ -1,6 +1,9 @@
 //! What `nix` lacks of the kernel's interface: three calls, the only unsafe code of this crate.
 
-#![expect(unsafe_code, reason = "nix wraps neither leases, FIEMAP nor the size of a device")]
+#![expect(
+    unsafe_code,
+    reason = "nix wraps neither leases, FIEMAP nor the size of a device"
+)]
 
 use std::{
     fs::File,

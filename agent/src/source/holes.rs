@@ -12,7 +12,11 @@ use crate::kernel::device_bytes;
 /// The size of a file or a block device.
 pub(crate) fn size(file: &File) -> io::Result<u64> {
     let metadata = file.metadata()?;
-    if metadata.file_type().is_block_device() { device_bytes(file) } else { Ok(metadata.len()) }
+    if metadata.file_type().is_block_device() {
+        device_bytes(file)
+    } else {
+        Ok(metadata.len())
+    }
 }
 
 /// The first range of a file of `bytes` at or after `offset` that may hold data; everything where the file system
