@@ -45,7 +45,7 @@ impl Aged {
 
     fn time(&self, name: &str, modified: SystemTime) -> SystemTime {
         let ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
-        let by = ages
+        let by: Duration = ages
             .iter()
             .filter(|(aged, _)| aged == name)
             .map(|(_, by)| *by)

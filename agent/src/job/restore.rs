@@ -119,6 +119,9 @@ struct Window {
     entries: Vec<(u64, Reference)>,
 }
 
+/// Chunks that the target does not hold yet, and those that it does.
+type Compared = (Vec<(u64, Reference)>, Vec<u64>);
+
 /// A window with what was fetched for it.
 #[derive(Debug)]
 struct Fetched {
@@ -289,10 +292,7 @@ impl Restore {
     }
 
     /// Which chunks the target does not hold yet, and which it does.
-    fn compare(
-        &self,
-        entries: Vec<(u64, Reference)>,
-    ) -> Result<(Vec<(u64, Reference)>, Vec<u64>), JobError> {
+    fn compare(&self, entries: Vec<(u64, Reference)>) -> Result<Compared, JobError> {
         let mut buffer = Buffer::new(1 << self.root.chunk_log2);
         let (mut wanted, mut equal) = (Vec::new(), Vec::new());
         for (index, reference) in entries {

@@ -307,7 +307,7 @@ impl SpotChecks {
         drawn.into_iter().collect()
     }
 
-    /// SplitMix64: which chunks are looked at must be hard to foresee, not hard to compute.
+    /// `SplitMix64`: which chunks are looked at must be hard to foresee, not hard to compute.
     fn draw(&mut self, below: u64) -> u64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.seed;

@@ -76,7 +76,7 @@ struct DataPacks {
 
 impl Arrived {
     fn add(&self, id: PackId) {
-        if id.sequence() % 2 == 0 {
+        if id.sequence().is_multiple_of(2) {
             let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
             data.beyond.insert(id.sequence());
             while let before = data.before

@@ -71,7 +71,7 @@ impl Adopted {
             .packs
             .iter()
             .rev()
-            .filter(|pack| pack.sequence() % 2 == 0)
+            .filter(|pack| pack.sequence().is_multiple_of(2))
         {
             let name = layout::slot_table(*pack);
             let table = match repository.store().get(&name, SLOT_TABLE_BYTES_MAX).await {

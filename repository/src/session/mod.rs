@@ -210,7 +210,7 @@ impl Session {
         match tokio::time::timeout(ABANDON_TIME_MAX, written).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::debug!(session = %self.id, %error, "its end was not recorded")
+                tracing::debug!(session = %self.id, %error, "its end was not recorded");
             }
             Err(_) => tracing::debug!(session = %self.id, "its end was not recorded in time"),
         }
