@@ -1,7 +1,7 @@
 //! Verify: is everything that a point refers to there, authentic, and what the reference says?
 //!
 //! [`Structure`] walks maps: every page is opened, every reference is held against the slot table of its pack.
-//! [`Repository::check_pack`] reads the data itself. Which packs a partial run reads is decided by [`selected`], so that
+//! [`Repository::check_piece`] reads the data itself. Which packs a partial run reads is decided by [`selected`], so that
 //! 100 / N runs of N per cent read everything once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
