@@ -5,5 +5,6 @@
 
 mod administration;
 mod backup;
+mod lists;
 mod scenario;
 mod writers;

@@ -1,6 +1,6 @@
 //! A volume in memory.
 
-use std::{ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use agent::source::{SourceError, Volume, VolumeFacts};
 
@@ -58,6 +58,50 @@ impl Volume for MemoryVolume {
             kind: "image-file".to_owned(),
             live: false,
         }
+    }
+}
+
+/// A volume that calls something each time it is read.
+pub struct Watched {
+    volume: Arc<dyn Volume>,
+    on_read: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Watched {
+    /// Calls `on_read` before each read of `volume`.
+    pub fn new(
+        volume: Arc<dyn Volume>,
+        on_read: impl Fn() + Send + Sync + 'static,
+    ) -> Arc<dyn Volume> {
+        Arc::new(Self {
+            volume,
+            on_read: Box::new(on_read),
+        })
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watched({:?})", self.volume.facts())
+    }
+}
+
+impl Volume for Watched {
+    fn bytes(&self) -> u64 {
+        self.volume.bytes()
+    }
+
+    fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>, SourceError> {
+        self.volume.next_data(offset)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
+        (self.on_read)();
+        self.volume.read_at(buffer, offset)
+    }
+
+    fn facts(&self) -> VolumeFacts {
+        self.volume.facts()
     }
 }
 

@@ -37,6 +37,23 @@ impl World {
         Self { store, secret }
     }
 
+    /// Makes another repository that the same secret opens.
+    pub async fn another(&self, store: SharedStore) -> Self {
+        let options = CreateOptions::default();
+        Repository::create(Arc::clone(&store), &self.secret, &options)
+            .await
+            .expect("a repository");
+        self.on(store)
+    }
+
+    /// The same repository, opened with another secret.
+    pub fn with(&self, secret: Arc<Secret>) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            secret,
+        }
+    }
+
     /// The same repository, seen through another store.
     pub fn on(&self, store: SharedStore) -> Self {
         Self {

@@ -100,21 +100,25 @@ pub async fn backup(
 ) -> Result<BackupReport, JobError> {
     let began = Instant::now();
     let session = Arc::new(Session::begin(repository, session_request(&request)).await?);
-    let known = Arc::new(Known::new(control.memory_bytes));
-    session
-        .adopted()
-        .chunks(repository, |reference| known.insert(reference))
-        .await?;
-
-    let mut plan = Plan::make(&request, volume.bytes(), session.parent(), &session);
+    let mut plan = Plan::make(&request, volume.bytes(), &session, true);
     Progress::add(&control.progress.total_bytes, volume.bytes());
-    let output = match run(&session, &volume, &request, &plan, &known, control).await {
-        Err(JobError::SpotCheck { offset }) => {
-            tracing::warn!(offset, "the list of changes is wrong: comparing everything");
-            plan = plan.without_hint(offset);
-            run(&session, &volume, &request, &plan, &known, control).await
+    let output = loop {
+        match attempt(&session, &volume, &request, &plan, control).await {
+            Err(JobError::SpotCheck { offset }) if plan.spot_checks > 0 => {
+                tracing::warn!(offset, "the list of changes is wrong: comparing everything");
+                plan = plan.without_hint(offset);
+                // What came before was believed too: a run that goes on from here must not believe it.
+                if let Err(error) = session.checkpoint(&plan.nothing_done(&session)).await {
+                    break Err(error.into());
+                }
+            }
+            // It only saves work, and no verify would ever say that it is damaged.
+            Err(JobError::Repository(error)) if plan.uses_checkpoint && error.is_damage() => {
+                tracing::warn!(%error, "a checkpoint cannot be used: starting over");
+                plan = Plan::make(&request, volume.bytes(), &session, false);
+            }
+            other => break other,
         }
-        other => other,
     };
     // What was read is a volume only if nobody wrote to it or replaced it meanwhile.
     let output = output.and_then(|output| volume.check().map(|()| output).map_err(JobError::from));
@@ -151,14 +155,21 @@ fn session_request(request: &BackupRequest) -> SessionRequest {
     }
 }
 
-async fn run(
+/// Runs the pipeline once.
+async fn attempt(
     session: &Arc<Session>,
     volume: &Arc<dyn Volume>,
     request: &BackupRequest,
     plan: &Plan,
-    known: &Arc<Known>,
     control: &Control,
 ) -> Result<Output, JobError> {
+    // New for each attempt: one that failed knows chunks of packs that were never uploaded.
+    let known = Arc::new(Known::new(control.memory_bytes));
+    let repository = session.repository();
+    let adopted = session.adopted();
+    adopted
+        .chunks(repository, |reference| known.insert(reference))
+        .await?;
     let input = pipeline::Input {
         volume: Arc::clone(volume),
         chunk_log2: plan.chunk_log2,
@@ -169,7 +180,7 @@ async fn run(
         compression: request.compression,
         handle: request.handle.clone(),
     };
-    pipeline::run(Arc::clone(session), input, Arc::clone(known), control).await
+    pipeline::run(Arc::clone(session), input, known, control).await
 }
 
 fn manifest(
@@ -206,6 +217,7 @@ fn manifest(
 /// What to read, and what the rest is taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Plan {
+    volume_bytes: u64,
     chunk_log2: u8,
     changes: Changes,
     base: Option<MapRoot>,
@@ -213,6 +225,8 @@ struct Plan {
     work: Vec<Range<u64>>,
     spot_checks: u64,
     resumed_at: Option<u64>,
+    /// Something is taken from the checkpoint of an interrupted run.
+    uses_checkpoint: bool,
     /// Everything, if the list of changes proves wrong.
     everything: Range<u64>,
     parent: Option<MapRoot>,
@@ -222,9 +236,10 @@ impl Plan {
     fn make(
         request: &BackupRequest,
         volume_bytes: u64,
-        parent: Option<&Point>,
         session: &Session,
+        with_checkpoint: bool,
     ) -> Self {
+        let parent = session.parent();
         let parent_map = parent.and_then(|parent| parent.manifest.volume);
         let chunk_log2 = request
             .chunk_log2
@@ -239,6 +254,7 @@ impl Plan {
             _ => Vec::from([everything.clone()]),
         };
         let plan = Self {
+            volume_bytes,
             chunk_log2,
             spot_checks: if changes.method == ChangeMethod::Extents {
                 spot_checks(&work)
@@ -250,24 +266,29 @@ impl Plan {
             hint: None,
             work,
             resumed_at: None,
+            uses_checkpoint: false,
             everything,
             parent: base,
         };
         let fits = |checkpoint: &&Checkpoint| {
-            checkpoint.map.chunk_log2 == chunk_log2 && checkpoint.map.volume_bytes == volume_bytes
+            with_checkpoint
+                && checkpoint.map.chunk_log2 == chunk_log2
+                && checkpoint.map.volume_bytes == volume_bytes
+                // What it took from another point nobody vouches for: that one may be damaged by now.
+                && checkpoint.parent == parent.map(|parent| parent.id)
         };
         match session.adopted().checkpoint().filter(fits) {
             None => plan,
             Some(checkpoint) => {
                 let same_snapshot = request.handle.is_some()
                     && checkpoint.handle == request.handle
-                    && checkpoint.parent == parent.map(|parent| parent.id)
                     && session.adopted().cursor_holds();
                 if same_snapshot {
                     plan.continued(checkpoint)
                 } else {
                     Self {
                         hint: Some(checkpoint.map),
+                        uses_checkpoint: true,
                         ..plan
                     }
                 }
@@ -285,10 +306,23 @@ impl Plan {
         Self {
             base: Some(checkpoint.map),
             work: rest.filter(|range| !range.is_empty()).collect(),
-            // The chunks that an interrupted run read are not "unchanged".
-            spot_checks: 0,
+            // The interrupted run may have believed a list that lacked changes.
+            spot_checks: self.spot_checks.max(SPOT_CHECKS_MIN),
             resumed_at: Some(cursor << self.chunk_log2),
+            uses_checkpoint: true,
             ..self
+        }
+    }
+
+    /// A checkpoint that says that nothing was done yet.
+    fn nothing_done(&self, session: &Session) -> Checkpoint {
+        let bytes = self.volume_bytes;
+        Checkpoint {
+            map: self.base.unwrap_or(MapRoot::empty(self.chunk_log2, bytes)),
+            parent: session.parent().map(|parent| parent.id),
+            cursor: 0,
+            packs_before: 0,
+            handle: None,
         }
     }
 

@@ -284,11 +284,18 @@ async fn resolve(
     }
 }
 
+/// How a session ended; `None` when it has not. One whose register is damaged can no longer commit: its name is taken.
 async fn resolution(repository: &Repository, id: SessionId) -> Result<Option<Resolved>> {
-    Ok(repository
-        .register(id)
-        .await?
-        .map(|register| match (register.kind, register.manifest) {
+    let register = match repository.register(id).await {
+        Ok(register) => register,
+        Err(error) if error.is_damage() => {
+            tracing::warn!(session = %id, %error, "a session ended nobody knows how");
+            return Ok(Some(Resolved::Dead));
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(
+        register.map(|register| match (register.kind, register.manifest) {
             (RegisterKind::Backup, Some(manifest)) => Resolved::Committed(Box::new(Point {
                 id,
                 manifest,
@@ -296,5 +303,6 @@ async fn resolution(repository: &Repository, id: SessionId) -> Result<Option<Res
                 sibling: false,
             })),
             _ => Resolved::Dead,
-        }))
+        }),
+    )
 }
