@@ -8,8 +8,8 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use crate::{
     format::{SUITE_BLAKE3_AES256GCM, TAG_BYTES},
     id::RepositoryId,
-    key::Key,
     random,
+    symmetric::Key,
 };
 
 const MAGIC: &[u8; 4] = b"SLRC";
