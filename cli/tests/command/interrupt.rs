@@ -22,7 +22,9 @@ fn stopped(home: &Home, signals: &[Signal]) -> Ran {
         "result",
     ];
     let child = home.start(&arguments);
-    wait_for("a pack", || !home.objects("d/default/p").is_empty());
+    wait_for("a pack and its table", || {
+        !home.objects("d/default/i/L0").is_empty()
+    });
     let id = Pid::from_raw(i32::try_from(child.id()).unwrap());
     signals.iter().for_each(|signal| kill(id, *signal).unwrap());
     Ran::of(&child.wait_with_output().unwrap())
@@ -47,7 +49,7 @@ fn the_next_run_goes_on_from_where_one_was_stopped() {
             assert!(result.contains("\"interrupted\""), "{result}");
         }
         assert!(home.sluice(&["points"]).done().stdout.is_empty());
-        let done = home.backup(&["db.img", "--force"]);
+        let done = home.backup(&["db.img"]);
         assert!(number(&done, "adopted_bytes") >= MIB, "{signal}: {done}");
         home.sluice(&["restore", "latest", "restored"]).done();
         assert_same(&home.path("restored"), &image);
