@@ -17,7 +17,7 @@ Exit codes:
    10  there is no repository
    11  another writer is at work on the series
    12  the key or passphrase is wrong or missing
-  130  interrupted; the next run goes on from there";
+  130  interrupted; the next backup goes on from what was uploaded";
 
 /// How the command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ mod selection;
 mod signals;
 mod command;
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{mem::ManuallyDrop, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::{Arguments, Command},
     context::Context,
-    exit::Exit,
+    exit::{Exit, Interrupted},
     output::{Screen, log},
     signals::Signals,
 };
@@ -83,14 +83,14 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("start the threads")?;
-    let outcome = runtime.block_on(async {
+    // Never dropped: a thread may be waiting for a line that nobody types or a disk that hangs, and one that works on
+    // would find no runtime any more. They end with the process.
+    let runtime = ManuallyDrop::new(runtime);
+    runtime.block_on(async {
         let signals = Signals::take().context("take the signals")?;
         tokio::select! {
             outcome = Box::pin(command::run(context, command)) => outcome,
-            stopped = signals.listen(&context.cancel) => Ok(stopped),
+            () = signals.listen(&context.cancel) => Err(Interrupted.into()),
         }
-    });
-    // A thread may be waiting for a line that nobody types, or for a disk that hangs.
-    runtime.shutdown_timeout(Duration::ZERO);
-    outcome
+    })
 }

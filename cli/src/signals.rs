@@ -1,11 +1,15 @@
-//! Interrupts: the first asks to stop, the second stops.
+//! Interrupts: the first asks to stop, a later one stops.
 
-use std::io;
+use std::{future, io, time::Duration};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::exit::Exit;
+/// Signals that come so soon after the first are the same one: `timeout` sends it to the process and to its group.
+const SAME: Duration = Duration::from_millis(500);
 
 /// SIGINT and SIGTERM.
 #[derive(Debug)]
@@ -26,18 +30,30 @@ impl Signals {
         })
     }
 
-    /// Cancels `token` at the first signal and ends the process at the second.
-    pub(crate) async fn listen(mut self, token: &CancellationToken) -> Exit {
+    /// Cancels `token` at the first signal, and returns at a later one.
+    pub(crate) async fn listen(mut self, token: &CancellationToken) {
         self.next().await;
         token.cancel();
+        sleep(SAME).await;
+        self.drop_waiting().await;
         self.next().await;
-        Exit::Interrupted
     }
 
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Forgets signals that came and were not taken.
+    async fn drop_waiting(&mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.next() => {}
+                () = future::ready(()) => return,
+            }
         }
     }
 }

@@ -112,7 +112,14 @@ async fn back_up(context: &Context, arguments: Backup) -> anyhow::Result<Done> {
         BackupRequest { changes, ..request },
         &control,
     );
-    let report = progress::watch(&context.screen, "backup", &control, job).await?;
+    let report = progress::watch(
+        &context.screen,
+        "backup",
+        "the next run goes on from here",
+        &control,
+        job,
+    )
+    .await?;
     Ok(done(report, dry_run.get().is_some(), no_list))
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use agent::{
     job,
-    target::{FileTarget, InPlaceTarget, StreamTarget, Target},
+    target::{FileTarget, InPlaceTarget, StreamTarget, Target, TargetKind},
 };
 use anyhow::Context as _;
 use repository::Point;
@@ -106,8 +106,13 @@ async fn restore(context: &Context, arguments: &Restore, to_stdout: bool) -> any
     let target = context.interruptible(target).await???;
     let control = context.control(arguments.job.memory);
     let location = target.location();
+    let left = match target.kind() {
+        TargetKind::Fresh => "nothing stays",
+        TargetKind::InPlace => "the target is a mixture until it is restored again",
+        TargetKind::Stream => "whoever reads gets a part",
+    };
     let job = job::restore(&repository, point, target, &control);
-    let report = progress::watch(&context.screen, "restore", &control, job).await?;
+    let report = progress::watch(&context.screen, "restore", left, &control, job).await?;
     Ok(Done {
         point: point.id.to_string(),
         series: point.manifest.series.clone(),

@@ -84,7 +84,14 @@ async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
     };
     let control = context.control(arguments.job.memory);
     let job = job::verify(&repository, request, &control);
-    let report = progress::watch(&context.screen, "verify", &control, job).await?;
+    let report = progress::watch(
+        &context.screen,
+        "verify",
+        "nothing is recorded",
+        &control,
+        job,
+    )
+    .await?;
     let VerifyReport {
         points,
         pages,

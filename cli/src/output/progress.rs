@@ -15,10 +15,12 @@ const LINE_PERIOD: Duration = Duration::from_secs(10);
 /// What the rate is taken over: long enough to be steady, short enough to follow.
 const WINDOW: Duration = Duration::from_secs(30);
 
-/// Runs a job to its end and shows how far it is. A first interrupt is acknowledged; the job ends itself.
+/// Runs a job to its end and shows how far it is. A first interrupt is acknowledged, with what it leaves; the job ends
+/// itself.
 pub(crate) async fn watch<T>(
     screen: &Screen,
     what: &str,
+    left: &str,
     control: &Control,
     job: impl Future<Output = T>,
 ) -> T {
@@ -47,7 +49,7 @@ pub(crate) async fn watch<T>(
             }
             () = control.cancel.cancelled(), if !asked => {
                 asked = true;
-                screen.line("stopping: the next run goes on from here; interrupt again to exit at once");
+                screen.line(format_args!("stopping: {left}; interrupt again to exit at once"));
             }
             _ = ticks.tick(), if screen.shows_progress() => shown.update(&control.progress, began.elapsed()),
         }
@@ -71,16 +73,18 @@ impl Shown<'_> {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{prefix} [{bar:24}] {wide_msg}")
+            let style = ProgressStyle::with_template("{prefix}: {msg} [{wide_bar}]")
                 .expect("a template that was tried");
             let bar = self.screen.bars().add(ProgressBar::new(0));
             bar.set_style(style.progress_chars("=> "));
             bar.set_prefix(self.what.to_owned());
             bar
         });
-        bar.set_length(sample.total_bytes);
         bar.set_message(line);
-        bar.set_position(sample.done_bytes);
+        bar.update(|state| {
+            state.set_len(sample.total_bytes);
+            state.set_pos(sample.done_bytes);
+        });
     }
 
     fn clear(&mut self) {
@@ -109,7 +113,7 @@ impl Sample {
     }
 }
 
-/// `31 %, 312 MiB of 1.0 GiB, 95.0 MiB/s, ratio 2.1, 8.0 s left`.
+/// `31 %, 312 MiB of 1.0 GiB, 95.0 MiB/s, ratio 2.1, 8 s left`.
 fn line(sample: Sample, meter: &Meter) -> String {
     let Sample {
         total_bytes,
@@ -131,7 +135,7 @@ fn line(sample: Sample, meter: &Meter) -> String {
         line.push_str(&format!(", ratio {ratio}"));
     }
     if let Some(left) = meter.left(total_bytes) {
-        line.push_str(&format!(", {} left", time::duration(left)));
+        line.push_str(&format!(", {} left", time::rough(left)));
     }
     line
 }
@@ -207,7 +211,7 @@ mod tests {
         let line = line(sample, &meter(&[(1, 212), (2, 312)]));
         assert_eq!(
             line,
-            "30 %, 312 MiB of 1.0 GiB, 100 MiB/s, ratio 2.1, 7.0 s left"
+            "30 %, 312 MiB of 1.0 GiB, 100 MiB/s, ratio 2.1, 7 s left"
         );
     }
 

@@ -115,6 +115,15 @@ pub(crate) fn age(ms: u64, now: &Zoned) -> String {
     format!("{}{name}", seconds / one)
 }
 
+/// How long something will take, about: `8 s`, `3 min`, `2 h 05 min`.
+pub(crate) fn rough(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds < 60 => format!("{seconds} s"),
+        seconds if seconds < 3600 => format!("{} min", seconds.div_ceil(60)),
+        _ => duration(time),
+    }
+}
+
 /// How long something took: `0.42 s`, `12.3 s`, `3 min 20 s`, `2 h 05 min`.
 pub(crate) fn duration(time: Duration) -> String {
     let ms = time.as_millis();
@@ -218,6 +227,19 @@ mod tests {
             (7_500_000, "2 h 05 min"),
         ] {
             assert_eq!(duration(Duration::from_millis(ms)), text, "{ms}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_rounded_up() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (61, "2 min"),
+            (3599, "60 min"),
+            (7500, "2 h 05 min"),
+        ] {
+            assert_eq!(rough(Duration::from_secs(seconds)), text, "{seconds}");
         }
     }
 

@@ -1,5 +1,10 @@
 //! Stopping, and going on.
 
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::Child,
+};
+
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -9,23 +14,19 @@ use crate::support::{Home, Ran, assert_same, number, wait_for};
 
 const MIB: u64 = 1 << 20;
 
-/// Starts a backup that takes seconds, stops it when a pack is stored, and returns how it ended.
-fn stopped(home: &Home, signals: &[Signal]) -> Ran {
-    let arguments = [
-        "backup",
-        "db.img",
-        "--memory",
-        "48M",
-        "--limit-read",
-        "8M",
-        "--result",
-        "result",
-    ];
-    let child = home.start(&arguments);
-    wait_for("a pack", || !home.objects("d/default/p").is_empty());
+/// Starts a backup that takes a while, and waits until a pack is stored.
+fn started(home: &Home, rate: &str) -> Child {
+    let arguments = ["backup", "db.img", "--memory", "48M", "--limit-read", rate];
+    let child = home.start(&[&arguments[..], &["--result", "result"]].concat());
+    wait_for("a pack and its table", || {
+        !home.objects("d/default/i/L0").is_empty()
+    });
+    child
+}
+
+fn send(child: &Child, signal: Signal) {
     let id = Pid::from_raw(i32::try_from(child.id()).unwrap());
-    signals.iter().for_each(|signal| kill(id, *signal).unwrap());
-    Ran::of(&child.wait_with_output().unwrap())
+    kill(id, signal).unwrap();
 }
 
 #[test]
@@ -33,7 +34,9 @@ fn the_next_run_goes_on_from_where_one_was_stopped() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
         let home = Home::with_repository();
         let image = home.image("db.img", 40 * MIB, 1);
-        let ran = stopped(&home, &[signal]);
+        let child = started(&home, "8M");
+        send(&child, signal);
+        let ran = Ran::of(&child.wait_with_output().unwrap());
         if signal == Signal::SIGKILL {
             assert_eq!(ran.code, None, "{ran:?}");
         } else {
@@ -47,7 +50,7 @@ fn the_next_run_goes_on_from_where_one_was_stopped() {
             assert!(result.contains("\"interrupted\""), "{result}");
         }
         assert!(home.sluice(&["points"]).done().stdout.is_empty());
-        let done = home.backup(&["db.img", "--force"]);
+        let done = home.backup(&["db.img"]);
         assert!(number(&done, "adopted_bytes") >= MIB, "{signal}: {done}");
         home.sluice(&["restore", "latest", "restored"]).done();
         assert_same(&home.path("restored"), &image);
@@ -55,9 +58,31 @@ fn the_next_run_goes_on_from_where_one_was_stopped() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_later_signal_ends_it_at_once_but_not_an_echo_of_the_first() {
     let home = Home::with_repository();
-    home.image("db.img", 40 * MIB, 1);
-    let ran = stopped(&home, &[Signal::SIGINT, Signal::SIGTERM]);
-    assert_eq!(ran.code, Some(130), "{ran:?}");
+    home.image("db.img", 60 * MIB, 1);
+    // What is begun would take half a minute more.
+    let mut child = started(&home, "1M");
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    send(&child, Signal::SIGINT);
+    send(&child, Signal::SIGINT);
+    let mut said = String::new();
+    lines.read_line(&mut said).unwrap();
+    assert!(said.contains("interrupt again"), "{said}");
+    assert_eq!(
+        child.try_wait().unwrap(),
+        None,
+        "the echo is the same signal"
+    );
+    wait_for("the end", || {
+        send(&child, Signal::SIGTERM);
+        child.try_wait().unwrap().is_some()
+    });
+    lines.read_to_string(&mut said).unwrap();
+    assert!(
+        said.ends_with("interrupted\n") && said.lines().count() == 2,
+        "{said}"
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!home.path("result").exists(), "it did not end by itself");
 }

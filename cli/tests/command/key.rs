@@ -109,8 +109,8 @@ fn typed(home: &Home, arguments: &str, lines: &[&str]) -> Ran {
     let mut byte = [0];
     while screen.read(&mut byte).expect("read the screen") == 1 {
         shown.push(byte[0]);
-        // Every question ends so, and nothing else does.
-        if shown.ends_with(b": ") {
+        // Every question ends so; so may what is said afterwards.
+        if asked < lines.len() && shown.ends_with(b": ") {
             writeln!(keyboard, "{}", lines[asked]).expect("type");
             asked += 1;
         }

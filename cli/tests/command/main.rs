@@ -1,5 +1,11 @@
 //! The command as its users see it: what it prints, where, and how it ends.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in helpers too"
+)]
+
 mod support;
 
 mod init;

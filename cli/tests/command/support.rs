@@ -152,9 +152,9 @@ impl Home {
             for entry in fs::read_dir(&folder).into_iter().flatten() {
                 let path = entry.expect("list a folder").path();
                 if path.is_dir() {
-                    pending.push(path)
+                    pending.push(path);
                 } else {
-                    found.push(path)
+                    found.push(path);
                 }
             }
         }
