@@ -4,6 +4,8 @@
 //! [`expected`] says, for each kind of object and each way to damage it, exactly what is seen. What nobody can notice is
 //! listed in `FORMAT.md`, "Threat model".
 
+#![expect(clippy::large_futures, reason = "a suite may put much on its stack")]
+
 mod action;
 mod expected;
 mod fill;

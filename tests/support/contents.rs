@@ -1,6 +1,6 @@
 //! Bytes to back up, the same for the same seed.
 
-/// SplitMix64: enough for contents that do not compress, and for choices that a seed repeats.
+/// `SplitMix64`: enough for contents that do not compress, and for choices that a seed repeats.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -11,6 +11,10 @@ impl Random {
     }
 
     /// The next 64 bits.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "numbers are drawn one by one, never iterated"
+    )]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -15,6 +15,7 @@ pub struct MemoryVolume {
 
 impl MemoryVolume {
     /// A volume with these contents.
+    #[expect(clippy::new_ret_no_self, reason = "jobs take shared volumes")]
     pub fn new(contents: &[u8]) -> Arc<dyn Volume> {
         Arc::new(Self {
             contents: contents.into(),
@@ -69,6 +70,7 @@ pub struct Watched {
 
 impl Watched {
     /// Calls `on_read` before each read of `volume`.
+    #[expect(clippy::new_ret_no_self, reason = "jobs take shared volumes")]
     pub fn new(
         volume: Arc<dyn Volume>,
         on_read: impl Fn() + Send + Sync + 'static,
