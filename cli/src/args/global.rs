@@ -91,7 +91,10 @@ pub(crate) struct OutputArgs {
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
     pub(crate) verbose: u8,
 
-    /// What to log: `debug`, or by part, such as `agent=debug,repository=trace`
+    /// What to log
+    ///
+    /// `error`, `warn`, `info`, `debug` or `trace`, or by part, such as `agent=debug,repository=trace`. Never keys, names of
+    /// files or contents.
     #[arg(
         long = "log",
         global = true,
@@ -103,6 +106,8 @@ pub(crate) struct OutputArgs {
     pub(crate) log: Option<String>,
 
     /// How the log is written
+    ///
+    /// It goes to standard error, as everything does that is no result.
     #[arg(
         long,
         global = true,

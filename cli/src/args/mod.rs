@@ -25,6 +25,14 @@ Examples:
   sluice restore latest db.img                      get the newest one back
   sluice verify --read-data 5%                      prove that they can be restored";
 
+const NOTATION: &str = "\
+Sizes are written 64K, 10MiB or 1.5G in units of 1024 (10MB is 10,000,000). Times are written 2026-11-20T14:00:00Z, \
+\"2026-11-20 14:00\" (local), 2026-11-20 (the end of that day) or \"2h ago\".";
+
+const ENVIRONMENT: &str = "\
+Options that name a variable can be given by it; the option wins. The passphrase may be in the variable \
+SLUICE_PASSPHRASE; on a terminal it is asked for. S3 is reached by the AWS variables and profiles.";
+
 /// Back up volumes to encrypted, deduplicated recovery points, and prove that they can be restored
 ///
 /// Sluice makes recovery points of block devices and image files in a repository: a folder or a bucket on S3. Everything in
@@ -36,9 +44,7 @@ Examples:
     arg_required_else_help = true,
     max_term_width = 100,
     after_help = EXAMPLES,
-    after_long_help = format!("{EXAMPLES}\n\nSizes are written 64K, 10MiB or 1.5G in units of 1024 (10MB is 10,000,000). Times are written \
-2026-11-20T14:00:00Z, \"2026-11-20 14:00\" (local), 2026-11-20 (the end of that day) or \"2h ago\".\n\nThe passphrase may be in the \
-environment variable SLUICE_PASSPHRASE; on a terminal it is asked for.\n\n{}", exit::CODES)
+    after_long_help = format!("{EXAMPLES}\n\n{NOTATION}\n\n{ENVIRONMENT}\n\n{}", exit::CODES)
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
