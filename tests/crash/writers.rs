@@ -6,12 +6,12 @@ use agent::{
     JobError,
     job::{BackupReport, BackupRequest},
 };
-use futures::future::join_all;
 use repository::{
     Manifest, MapRoot, Repository, RepositoryError, Session, layout, session::SessionRequest,
     store::MemoryStore,
 };
 use support::{Aged, Model, SERIES, World, force, names, noise};
+use tokio::task::JoinSet;
 
 const MIB: usize = 1 << 20;
 /// Longer than a living writer is ever silent.
@@ -197,11 +197,12 @@ async fn of_several_that_start_at_once_exactly_one_proceeds() {
     for _ in 0..50 {
         let world = world().await;
         let repository = world.open().await.unwrap();
-        let started = join_all((0..4).map(|_| {
+        let mut starts = JoinSet::new();
+        for _ in 0..4 {
             let repository = repository.clone();
-            tokio::task::spawn(async move { begin(&repository, SessionRequest::default()).await })
-        }));
-        let started: Vec<_> = started.await.into_iter().map(Result::unwrap).collect();
+            starts.spawn(async move { begin(&repository, SessionRequest::default()).await });
+        }
+        let started = starts.join_all().await;
         let proceed = started.iter().filter(|session| session.is_ok()).count();
         assert_eq!(proceed, 1, "{started:?}");
         for refused in started.into_iter().filter_map(Result::err) {
