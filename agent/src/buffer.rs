@@ -12,7 +12,8 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::source::DIRECT_ALIGN;
+/// Alignment of offsets, lengths and buffers that direct reads and writes need.
+pub const DIRECT_ALIGN: usize = 4096;
 
 /// Bytes whose address is a multiple of [`DIRECT_ALIGN`], as direct reads and writes need it.
 pub struct Buffer {

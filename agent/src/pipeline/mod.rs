@@ -12,12 +12,12 @@
 //! every queue between stages is shorter than the pool that fills it.
 
 mod budget;
-mod collect;
 mod known;
 mod plan;
 mod read;
-mod seal;
 mod upload;
+mod seal;
+mod collect;
 
 use std::{
     ops::Range,

@@ -16,11 +16,11 @@ use nix::{
 };
 
 use super::{
-    DIRECT_ALIGN, SourceError, Volume, VolumeFacts,
+    SourceError, Volume, VolumeFacts,
     holes::{next_data, size},
     usage::{self, Usage},
 };
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, DIRECT_ALIGN};
 
 /// The same alignment for offsets.
 const ALIGN: u64 = DIRECT_ALIGN as u64;

@@ -1,10 +1,10 @@
 //! What is read: a volume as bytes with holes.
 
 pub(crate) mod error;
-mod file;
 mod holes;
 mod mounts;
 pub(crate) mod usage;
+mod file;
 
 #[cfg(test)]
 mod tests;
@@ -17,9 +17,6 @@ pub use self::{
 };
 
 pub(crate) use self::holes::{next_data, size};
-
-/// Alignment of offsets, lengths and buffers that direct reads need.
-pub const DIRECT_ALIGN: usize = 4096;
 
 /// A volume: a fixed number of bytes that any thread can read by position.
 pub trait Volume: Debug + Send + Sync {

@@ -13,7 +13,7 @@ use nix::{
     fcntl::{FallocateFlags, OFlag, fallocate},
 };
 
-use crate::{buffer::Buffer, source::DIRECT_ALIGN};
+use crate::buffer::{Buffer, DIRECT_ALIGN};
 
 /// Writes of at least so many bytes go past the page cache when they are aligned.
 ///

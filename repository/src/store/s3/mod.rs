@@ -8,19 +8,19 @@
 //! In reading order: `error`, `address`, `environment`, `credentials`, `failure`, `patience`, `config`, `client`, `body`,
 //! `window`; each uses only those before it. Then the operations, methods of [`S3Store`]: `write`, `read`, `list`.
 
-mod address;
-mod body;
-mod client;
-mod config;
-mod credentials;
-mod environment;
 mod error;
+mod address;
+mod environment;
+mod credentials;
 mod failure;
-mod list;
 mod patience;
-mod read;
+mod config;
+mod client;
+mod body;
 mod window;
 mod write;
+mod read;
+mod list;
 
 use std::{
     fmt,
