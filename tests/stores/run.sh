@@ -16,7 +16,7 @@ servers=("$@")
 
 # Built before anything is started, so that no server waits for a compiler.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
-cargo test --locked --release --package tests --test stores --no-run
+cargo test --locked --release --workspace --test stores --no-run
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/sluice-stores.XXXXXX")
 cleanup() {
@@ -58,6 +58,6 @@ for server in "${servers[@]}"; do
 done
 
 if ((${#stores[@]})); then
-    SLUICE_TEST_STORES="${stores[*]}" cargo test --locked --release --package tests --test stores || failed=1
+    SLUICE_TEST_STORES="${stores[*]}" cargo test --locked --release --workspace --test stores || failed=1
 fi
 exit $failed
