@@ -43,7 +43,7 @@ bench: build ## side by side with other tools: tests/bench/README.md
 	tests/bench/run.sh $(BENCH_REPETITIONS)
 
 bench-stages: setup ## bytes per second of each stage, beside the bare primitive
-	$(CARGO) bench --workspace --benches
+	$(CARGO) bench --workspace --bench stages
 
 bench-scale: build ## what 1,000 changed extents cost on 10 GiB to 1 TiB, and the peak of memory
 	@.ci/setup python3=python3
