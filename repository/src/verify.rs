@@ -14,7 +14,7 @@ use crate::{
     error::RepositoryError,
     fetch::{self, Piece},
     format::{PACK_BYTES_MAX, SLOT_TABLE_BYTES_MAX},
-    id::{ChunkId, Nonce, PackId, SessionId},
+    id::{Nonce, PackId, SessionId},
     layout::{self, PackKind},
     map::{MapRoot, Page, PageLoader, span_log2},
     pack::{self, HEADER_BYTES, TRAILER_BYTES},
@@ -84,8 +84,9 @@ pub struct Structure {
     sessions: BTreeMap<(PackKind, SessionId), BTreeMap<u32, u64>>,
     tables: HashMap<PackId, Option<std::sync::Arc<[pack::Slot]>>>,
     tables_max: usize,
-    /// Pages below which everything is as it must be.
-    visited: HashSet<ChunkId>,
+    /// Pages below which everything is as it must be, by where they are: equal pages in two places are two things that
+    /// can be damaged.
+    visited: HashSet<(PackId, u16)>,
     visited_max: usize,
     bad: BadSlots,
     damage: BTreeSet<Damage>,
@@ -168,7 +169,7 @@ impl Structure {
         } else {
             let below: Vec<(Place, Reference)> = page
                 .entries()
-                .filter(|(_, entry)| !self.visited.contains(&entry.reference.id))
+                .filter(|(_, entry)| !self.visited.contains(&place_of(&entry.reference)))
                 .map(|(first, entry)| {
                     (
                         Place {
@@ -194,7 +195,7 @@ impl Structure {
             if self.visited.len() >= self.visited_max {
                 self.visited.clear();
             }
-            self.visited.insert(reference.id);
+            self.visited.insert(place_of(&reference));
         }
         Ok(whole)
     }
@@ -321,6 +322,11 @@ impl Structure {
         self.damage.insert(damage_of(object, error)?);
         Ok(())
     }
+}
+
+/// Where a page is.
+fn place_of(reference: &Reference) -> (PackId, u16) {
+    (reference.pack, reference.slot)
 }
 
 /// Where a page belongs.

@@ -13,5 +13,6 @@
 mod administration;
 mod backup;
 mod lists;
+mod process;
 mod scenario;
 mod writers;

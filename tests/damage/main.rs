@@ -11,6 +11,7 @@ mod expected;
 mod fill;
 mod fixture;
 mod observe;
+mod twins;
 
 use crate::{
     action::ACTIONS,

@@ -37,6 +37,11 @@ impl World {
         Self { store, secret }
     }
 
+    /// The repository that is there.
+    pub fn new(store: SharedStore, secret: Arc<Secret>) -> Self {
+        Self { store, secret }
+    }
+
     /// Makes another repository that the same secret opens.
     pub async fn another(&self, store: SharedStore) -> Self {
         let options = CreateOptions::default();
