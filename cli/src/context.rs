@@ -7,7 +7,7 @@ use repository::{Repository, read_superblock, store::SharedStore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    args::Global,
+    args::{Global, JobArgs},
     exit::{Interrupted, Usage},
     location::Location,
     output::Screen,
@@ -88,10 +88,11 @@ impl Context {
     }
 
     /// How a job is held.
-    pub(crate) fn control(&self, memory_bytes: u64) -> Control {
+    pub(crate) fn control(&self, arguments: &JobArgs) -> Control {
+        self.throttle.set_read_rate(arguments.limit_read);
         Control {
             throttle: Arc::clone(&self.throttle),
-            memory_bytes,
+            memory_bytes: arguments.memory,
             progress: Arc::default(),
             cancel: self.cancel.clone(),
         }

@@ -108,6 +108,18 @@ fn of_repository(error: &RepositoryError) -> Exit {
     }
 }
 
+/// Whether a store failed, whose errors name objects but not where they are.
+pub(crate) fn is_of_store(error: &anyhow::Error) -> bool {
+    let of_store = |error: &RepositoryError| matches!(error, RepositoryError::Store(_));
+    error.chain().any(|cause| {
+        let of_job = matches!(
+            cause.downcast_ref(),
+            Some(JobError::Repository(error)) if of_store(error)
+        );
+        of_job || cause.downcast_ref().is_some_and(of_store)
+    })
+}
+
 /// An error and its causes on one line. A cause that repeats what is said already is left out.
 pub(crate) fn line(error: &anyhow::Error) -> String {
     let mut line = String::new();

@@ -89,7 +89,7 @@ fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
     runtime.block_on(async {
         let signals = Signals::take().context("take the signals")?;
         tokio::select! {
-            outcome = Box::pin(command::run(context, command)) => outcome,
+            outcome = command::run(context, command) => outcome,
             () = signals.listen(&context.cancel) => Err(Interrupted.into()),
         }
     })

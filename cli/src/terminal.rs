@@ -38,10 +38,12 @@ impl Terminal {
     /// Asks for a line that is not shown while it is typed. Given up, it leaves the terminal as it was.
     pub(crate) async fn ask(&mut self, prompt: &str) -> io::Result<Zeroizing<String>> {
         // First, so that nothing that is typed when the prompt appears is shown, or dropped.
-        let _silent = Silence::begin(Arc::clone(&self.file))?;
+        let mut silence = Silence::begin(Arc::clone(&self.file))?;
         (&*self.file).write_all(prompt.as_bytes())?;
         let file = Arc::clone(&self.file);
-        tokio::task::spawn_blocking(move || read_line(&file)).await?
+        let line = tokio::task::spawn_blocking(move || read_line(&file)).await?;
+        silence.answered = true;
+        line
     }
 }
 
@@ -66,6 +68,8 @@ fn read_line(mut file: &File) -> io::Result<Zeroizing<String>> {
 struct Silence {
     file: Arc<File>,
     before: Termios,
+    /// A line was typed, and its end was shown.
+    answered: bool,
 }
 
 impl Silence {
@@ -75,13 +79,20 @@ impl Silence {
         silent.local_flags.remove(LocalFlags::ECHO);
         silent.local_flags.insert(LocalFlags::ECHONL);
         tcsetattr(&file, SetArg::TCSAFLUSH, &silent)?;
-        Ok(Self { file, before })
+        Ok(Self {
+            file,
+            before,
+            answered: false,
+        })
     }
 }
 
 impl Drop for Silence {
     fn drop(&mut self) {
         // There is nobody to tell when the terminal has gone.
+        if !self.answered {
+            drop((&*self.file).write_all(b"\n"));
+        }
         tcsetattr(&self.file, SetArg::TCSANOW, &self.before).ok();
     }
 }

@@ -123,6 +123,10 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = values::memory)]
     pub(crate) memory: u64,
 
+    /// Bytes read per second at most, of the source or the repository, such as 10MiB
+    #[arg(long, value_name = "RATE", value_parser = size::parse_rate)]
+    pub(crate) limit_read: Option<NonZeroU64>,
+
     /// Write what became of it to FILE as JSON, whole or not at all, also when it fails
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
@@ -134,7 +138,7 @@ pub(crate) struct JobArgs {
 #[command(after_help = BACKUP_EXAMPLES)]
 pub(crate) struct Backup {
     /// Block device or image file
-    #[arg(value_name = "PATH", value_parser = values::path)]
+    #[arg(value_name = "PATH", value_parser = values::path_parser())]
     pub(crate) source: PathBuf,
 
     /// Take PATH as one volume of blocks; the only way so far
@@ -164,13 +168,9 @@ pub(crate) struct Backup {
     #[command(flatten)]
     pub(crate) job: JobArgs,
 
-    /// Bytes sent per second at most, such as 10MiB
+    /// Bytes sent to the store per second at most, such as 10MiB
     #[arg(long, value_name = "RATE", value_parser = size::parse_rate)]
     pub(crate) limit_upload: Option<NonZeroU64>,
-
-    /// Bytes read from the source per second at most
-    #[arg(long, value_name = "RATE", value_parser = size::parse_rate)]
-    pub(crate) limit_read: Option<NonZeroU64>,
 
     /// How hard to compress
     #[arg(long, value_enum, default_value = "auto", value_name = "HOW")]
@@ -251,7 +251,7 @@ pub(crate) struct Restore {
     pub(crate) point: PointName,
 
     /// New file, folder to make it in, or `-` for standard output; with --in-place a file or device that exists
-    #[arg(value_name = "TARGET", value_parser = values::path)]
+    #[arg(value_name = "TARGET", value_parser = values::path_parser())]
     pub(crate) target: PathBuf,
 
     /// Write into what exists, only what differs

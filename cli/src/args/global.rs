@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, ArgMatches, Args, parser::ValueSource};
 use zeroize::Zeroizing;
 
-use super::values::Hidden;
+use super::values::{Hidden, LocationParser};
 use crate::{location::Location, output::log::LogFormat};
 
 /// Environment variable of a passphrase. It has no option: arguments are seen by everybody on the machine.
@@ -23,6 +23,7 @@ pub(crate) struct Global {
         long,
         global = true,
         env = "SLUICE_REPOSITORY",
+        value_parser = LocationParser,
         value_name = "LOCATION",
         help_heading = "Repository"
     )]

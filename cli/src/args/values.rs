@@ -1,12 +1,17 @@
 //! Values of arguments, checked while they are read.
 
-use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr};
+use std::{convert::Infallible, ffi::OsStr, fmt, path::PathBuf, str::FromStr};
 
+use clap::{
+    builder::{PathBufValueParser, TypedValueParser},
+    error::ErrorKind,
+};
 use jiff::Timestamp;
 use repository::format::{CHUNK_LOG2_MAX, CHUNK_LOG2_MIN};
 
 use crate::{
     clock,
+    location::Location,
     output::{size, time},
 };
 
@@ -62,15 +67,40 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 /// A source or target: a path that is not one of the reserved words.
-pub(super) fn path(text: &str) -> Result<PathBuf, String> {
-    reserved(text).map_or_else(|| Ok(text.into()), Err)
+pub(super) fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(path)
 }
 
-fn reserved(text: &str) -> Option<String> {
-    let taken = RESERVED.contains(&text);
-    taken.then(|| {
-        format!("`{text}` is kept for a command to come: write `./{text}` for a file of this name")
-    })
+fn path(path: PathBuf) -> Result<PathBuf, String> {
+    match RESERVED.iter().find(|word| path.as_os_str() == **word) {
+        Some(word) => Err(format!(
+            "`{word}` is kept for a command to come: write `./{word}` for a file of this name"
+        )),
+        None => Ok(path),
+    }
+}
+
+/// Reads a location, and does not repeat one that cannot be right: credentials may have strayed into it.
+#[derive(Clone, Debug)]
+pub(super) struct LocationParser;
+
+impl TypedValueParser for LocationParser {
+    type Value = Location;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Location, clap::Error> {
+        let text = value
+            .to_str()
+            .ok_or_else(|| anyhow::anyhow!("it is not UTF-8"));
+        text.and_then(str::parse).map_err(|error| {
+            let message = format!("--repository: {error:#}");
+            command.clone().error(ErrorKind::ValueValidation, message)
+        })
+    }
 }
 
 /// Which point is meant, as the user wrote it.
@@ -201,8 +231,12 @@ mod tests {
     #[test]
     fn reserved_words_are_no_paths() {
         for word in RESERVED {
-            assert!(path(word).unwrap_err().contains(&format!("./{word}")));
-            assert!(path(&format!("./{word}")).is_ok());
+            assert!(
+                path(word.into())
+                    .unwrap_err()
+                    .contains(&format!("./{word}"))
+            );
+            assert!(path(format!("./{word}").into()).is_ok());
         }
     }
 

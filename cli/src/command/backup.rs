@@ -27,6 +27,7 @@ use crate::{
         progress::{self, ratio},
         size::Size,
         table::Facts,
+        text::count,
         time,
     },
 };
@@ -73,7 +74,6 @@ pub(super) async fn run(context: &Context, arguments: Backup) -> anyhow::Result<
 }
 
 async fn back_up(context: &Context, arguments: Backup) -> anyhow::Result<Done> {
-    context.throttle.set_read_rate(arguments.limit_read);
     context.throttle.set_upload_rate(arguments.limit_upload);
     let request = request(&arguments)?;
     let (arguments, request, dry_run) = (Arc::new(arguments), request, OnceLock::new());
@@ -105,7 +105,7 @@ async fn back_up(context: &Context, arguments: Backup) -> anyhow::Result<Done> {
             }
         })
         .await?;
-    let control = context.control(arguments.job.memory);
+    let control = context.control(&arguments.job);
     let job = job::backup(
         &repository,
         Arc::new(source),
@@ -276,15 +276,11 @@ fn describe(done: &Done) -> Facts {
         _ => format!("only what changed since {parent} was read"),
     };
     facts.add("Changes", how);
-    facts.add("", "");
     if let Some(reason) = &done.fallback {
         facts.add("Because", reason);
     }
     facts.add("New", Size(done.new_bytes).to_string());
-    let packs = match done.packs {
-        1 => "1 pack".to_owned(),
-        packs => format!("{packs} packs"),
-    };
+    let packs = count(done.packs, "pack");
     let ratio = ratio(done.new_bytes, done.uploaded_bytes)
         .map(|ratio| format!(", ratio {ratio}"))
         .unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::{
     args::Diff,
     context::Context,
     exit::Exit,
-    output::{json, size::Size, written},
+    output::{json, size::Size, text::count, written},
     selection,
 };
 
@@ -56,13 +56,13 @@ pub(super) async fn run(context: &Context, arguments: &Diff) -> anyhow::Result<E
         })?;
         return Ok(Exit::Done);
     }
-    let (mut count, mut bytes) = (0_u64, 0_u64);
+    let (mut found_ranges, mut bytes) = (0_u64, 0_u64);
     // Not held: there may be millions. What cannot be written is told at the end.
     let mut out = BufWriter::new(io::stdout().lock());
     let mut outcome = Ok(());
     let found = |range: Range<u64>| {
         let length = range.end - range.start;
-        count += 1;
+        found_ranges += 1;
         bytes += length;
         if outcome.is_ok() {
             outcome = writeln!(out, "{} {length}", range.start);
@@ -73,12 +73,10 @@ pub(super) async fn run(context: &Context, arguments: &Diff) -> anyhow::Result<E
         .await??;
     written(outcome.and_then(|()| out.flush()))?;
     let (left, right) = (left.id.short(), right.id.short());
-    context.screen.note(match count {
+    let (bytes, ranges) = (Size(bytes), count(found_ranges, "range"));
+    context.screen.note(match found_ranges {
         0 => format!("{left} and {right} hold the same"),
-        _ => format!(
-            "{left} and {right} differ in {}, in {count} ranges",
-            Size(bytes)
-        ),
+        _ => format!("{left} and {right} differ in {bytes}, in {ranges}"),
     });
     Ok(Exit::Done)
 }

@@ -12,7 +12,7 @@ use crate::{
     clock,
     context::Context,
     exit::{Exit, Usage},
-    output::{json, print, size::Size, table::Table, time},
+    output::{json, print, size::Size, table::Table, text::count, time},
     selection,
 };
 
@@ -88,10 +88,7 @@ pub(super) async fn run(context: &Context, arguments: &Forget) -> anyhow::Result
     } else {
         print(table(&decisions))?;
     }
-    let count = match ids.len() {
-        1 => "1 point".to_owned(),
-        count => format!("{count} points"),
-    };
+    let count = count(ids.len() as u64, "point");
     if arguments.dry_run {
         context
             .screen

@@ -14,13 +14,25 @@ mod key;
 mod doctor;
 mod about;
 
-use crate::{args::Command, context::Context, exit::Exit};
+use crate::{
+    args::Command,
+    context::Context,
+    exit::{self, Exit},
+};
 
 /// Runs a command.
 ///
 /// # Errors
 /// What went wrong, with the object and the way out.
 pub(crate) async fn run(context: &Context, command: Command) -> anyhow::Result<Exit> {
+    let outcome = Box::pin(dispatch(context, command)).await;
+    outcome.map_err(|error| match &context.global.repository {
+        Some(location) if exit::is_of_store(&error) => error.context(location.to_string()),
+        _ => error,
+    })
+}
+
+async fn dispatch(context: &Context, command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Init(arguments) => init::run(context, &arguments).await,
         Command::Backup(arguments) => backup::run(context, *arguments).await,

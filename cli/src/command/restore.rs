@@ -104,7 +104,7 @@ async fn restore(context: &Context, arguments: &Restore, to_stdout: bool) -> any
     let (in_place, opening) = (arguments.in_place, path.clone());
     let target = tokio::task::spawn_blocking(move || open(&opening, in_place, to_stdout));
     let target = context.interruptible(target).await???;
-    let control = context.control(arguments.job.memory);
+    let control = context.control(&arguments.job);
     let location = target.location();
     let left = match target.kind() {
         TargetKind::Fresh => "nothing stays",

@@ -17,6 +17,7 @@ use crate::{
         progress::ratio,
         size::Size,
         table::{Facts, Table},
+        text::count,
         time,
     },
     selection,
@@ -143,9 +144,9 @@ fn facts(point: &Point) -> Facts {
         .map(|ratio| format!(", ratio {ratio}"))
         .unwrap_or_default();
     let uploaded = format!(
-        "{} in {} packs{ratio}",
+        "{} in {}{ratio}",
         exact(stats.uploaded_bytes),
-        stats.packs
+        count(stats.packs, "pack")
     );
     facts
         .add("Read", exact(stats.read_bytes))

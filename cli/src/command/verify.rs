@@ -15,6 +15,7 @@ use crate::{
         json, print, progress,
         size::Size,
         table::{Facts, Table},
+        text::count,
         time,
     },
     selection,
@@ -60,8 +61,8 @@ pub(super) async fn run(context: &Context, arguments: &Verify) -> anyhow::Result
     }
     if exit == Exit::Partial {
         context.screen.line(
-            "DAMAGE was found. Points that are not listed above can be restored; a new backup stores again what its \
-             source still has.",
+            "DAMAGE was found: `sluice points` marks what cannot be restored whole; a new backup stores again what its \
+             source still has",
         );
     }
     Ok(exit)
@@ -82,7 +83,7 @@ async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
         read_data_percent: percent,
         points,
     };
-    let control = context.control(arguments.job.memory);
+    let control = context.control(&arguments.job);
     let job = job::verify(&repository, request, &control);
     let report = progress::watch(
         &context.screen,
@@ -132,14 +133,18 @@ fn describe(done: &Done) -> String {
     let took = time::duration(Duration::from_secs_f64(done.duration_seconds));
     facts.add(
         "Structure",
-        format!("{} points, {} pages in {took}", done.points, done.pages),
+        format!(
+            "{}, {} in {took}",
+            count(done.points, "point"),
+            count(done.pages, "page")
+        ),
     );
     facts.add("Data", data(done));
     let list = |ids: &[String]| ids.iter().map(|id| &id[..8]).collect::<Vec<_>>().join(", ");
     match (done.damage.len(), done.bad_points.is_empty()) {
         (0, true) => facts.add("Damage", "none found"),
-        (count, _) => facts
-            .add("Damage", format!("{count} objects"))
+        (objects, _) => facts
+            .add("Damage", count(objects as u64, "object"))
             .add("Bad points", list(&done.bad_points)),
     };
     let mut text = facts.to_string();
@@ -164,14 +169,16 @@ fn data(done: &Done) -> String {
     } = done;
     match percent {
         0 => format!(
-            "not read (of {packs} packs); --read-data 5% reads a part of it, another one each time"
+            "not read (of {}); --read-data 5% reads a part of it, another one each time",
+            count(*packs, "pack")
         ),
-        100 => format!("all {packs_read} packs read, {}", Size(*read_bytes)),
+        100 => format!("{} read, {}", count(*packs_read, "pack"), Size(*read_bytes)),
         _ => {
             let parts = 100_u64.div_ceil(u64::from(*percent));
             let read = Size(*read_bytes);
             format!(
-                "{packs_read} of {packs} packs read, {read}; part {} of {parts}",
+                "{packs_read} of {} read, {read}; part {} of {parts}",
+                count(*packs, "pack"),
                 cycle % parts + 1
             )
         }

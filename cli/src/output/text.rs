@@ -2,6 +2,11 @@
 
 use std::borrow::Cow;
 
+/// A number of things: `1 point`, `2 points`.
+pub(crate) fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Escapes what would move the cursor, hide or reorder text: names in a repository may come from anybody who can write
 /// to it.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
@@ -31,6 +36,12 @@ fn is_unsafe(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_has_no_plural() {
+        let counts = [0, 1, 2].map(|number| count(number, "point"));
+        assert_eq!(counts, ["0 points", "1 point", "2 points"]);
+    }
 
     #[test]
     fn only_what_is_unsafe_is_escaped() {

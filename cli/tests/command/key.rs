@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use crate::support::{Home, Ran, SLUICE, text};
@@ -98,6 +98,15 @@ fn typed(home: &Home, arguments: &str, lines: &[&str]) -> Ran {
     let mut command = home.command("script");
     let run = format!("{SLUICE} {arguments}");
     command.args(["--quiet", "--return", "--command", &run, "/dev/null"]);
+    let lines: Vec<String> = lines.iter().map(|line| format!("{line}\n")).collect();
+    answer(
+        &mut command,
+        &lines.iter().map(String::as_str).collect::<Vec<_>>(),
+    )
+}
+
+/// Runs a command on a terminal, and answers its first questions.
+fn answer(command: &mut Command, answers: &[&str]) -> Ran {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -110,12 +119,12 @@ fn typed(home: &Home, arguments: &str, lines: &[&str]) -> Ran {
     while screen.read(&mut byte).expect("read the screen") == 1 {
         shown.push(byte[0]);
         // Every question ends so; so may what is said afterwards.
-        if asked < lines.len() && shown.ends_with(b": ") {
-            writeln!(keyboard, "{}", lines[asked]).expect("type");
+        if asked < answers.len() && shown.ends_with(b": ") {
+            keyboard.write_all(answers[asked].as_bytes()).expect("type");
             asked += 1;
         }
     }
-    assert_eq!(asked, lines.len(), "{}", String::from_utf8_lossy(&shown));
+    assert_eq!(asked, answers.len(), "{}", String::from_utf8_lossy(&shown));
     let code = child.wait().expect("wait for it").code();
     Ran {
         code,
@@ -153,4 +162,19 @@ fn two_different_new_passphrases_are_refused() {
         ran.stdout.contains("differ") && home.objects("").is_empty(),
         "{ran:?}"
     );
+}
+
+#[test]
+fn an_interrupt_while_asked_leaves_the_terminal_as_it_was() {
+    let mut home = Home::empty();
+    home.set("SLUICE_KEY_FILE", "");
+    let script = format!("sh -c 'trap : INT; {SLUICE} init; echo code $?; stty -a'");
+    let mut command = home.command("script");
+    command.args(["--quiet", "--command", &script, "/dev/null"]);
+    let ran = answer(&mut command, &["\u{3}"]);
+    assert!(
+        ran.stdout.contains("interrupted") && ran.stdout.contains("code 130"),
+        "{ran:?}"
+    );
+    assert!(ran.stdout.contains(" echo "), "{ran:?}");
 }

@@ -217,6 +217,9 @@ fn what_is_no_repository_is_told() {
     home.set("SLUICE_REPOSITORY", "none");
     home.sluice(&["points"])
         .fails(10, &["none", "no such bucket or folder"]);
+    home.set("SLUICE_REPOSITORY", "s3://id:tell-nobody@bucket/x");
+    let ran = home.sluice(&["points"]).fails(2, &["credentials"]);
+    assert!(!ran.stderr.contains("tell-nobody"), "{ran:?}");
     home.set("SLUICE_REPOSITORY", "http://host/x");
     home.sluice(&["points"]).fails(2, &["http://", "s3://"]);
 }
