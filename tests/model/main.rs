@@ -4,6 +4,8 @@
 //! each step every point that should be there restores to the bytes that were backed up. A case that fails is made
 //! shorter, and printed as the list of operations to give to [`operations::replay`].
 
+#![expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
+
 mod growth;
 mod operations;
 mod state;
