@@ -4,12 +4,13 @@ use std::{fs, sync::Arc};
 
 use repository::{
     ChangeMethod, CreateOptions, Repository, Secret, Selector,
+    session::{Session, SessionRequest},
     store::{MemoryStore, SharedStore},
 };
 
 use super::{BackupRequest, ChangeHint, backup, restore};
 use crate::{
-    Control,
+    Control, JobError,
     changes::Extents,
     source::{FileSource, OpenSource, Volume},
     target::FileTarget,
@@ -211,4 +212,33 @@ async fn a_volume_may_grow_and_shrink() {
             "{length} bytes"
         );
     }
+}
+
+/// The map of an interrupted run is what the next one begins with: it must not be an empty one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_before_its_first_leaf_forgets_nothing() {
+    let world = World::new().await;
+    let before = contents(1 << 20, 5);
+    world.backup(&before, BackupRequest::default()).await;
+    // More chunks than one leaf holds: the map gets another level.
+    let mut image = before.clone();
+    image.resize(40 << 20, 0);
+    let control = Control::default();
+    control.cancel.cancel();
+    let request = BackupRequest {
+        series: "s".to_owned(),
+        ..BackupRequest::default()
+    };
+    let volume = world.write(&image);
+    let cancelled = backup(&world.repository, volume, request, &control).await;
+    assert!(matches!(cancelled, Err(JobError::Cancelled)));
+    let request = SessionRequest {
+        series: "s".to_owned(),
+        force: true,
+        ..SessionRequest::default()
+    };
+    let session = Session::begin(&world.repository, request).await.unwrap();
+    assert_eq!(session.adopted().sessions().len(), 1);
+    let checkpoint = session.adopted().checkpoint();
+    assert!(checkpoint.is_none_or(|checkpoint| checkpoint.map.chunks > 0));
 }

@@ -179,6 +179,10 @@ impl Collector {
     /// Writes down how far we are: the map as it would be if the rest did not change.
     async fn checkpoint(&mut self) -> Result<(), JobError> {
         (self.since_checkpoint, self.last_checkpoint) = (0, Instant::now());
+        if !self.builder.holds_base() {
+            // Nothing is done yet, and a run that went on from such a map would take the rest for zeros.
+            return Ok(());
+        }
         self.advance_cursor();
         make_room(&mut self.pages, &self.packs).await?;
         let Ok(map) = self.builder.clone().finish(&mut self.pages);

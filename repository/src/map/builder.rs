@@ -30,6 +30,7 @@ pub struct MapBuilder {
     open: Vec<Option<OpenPage>>,
     root: Option<Entry>,
     next_leaf: u64,
+    holds_base: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ struct OpenPage {
 impl MapBuilder {
     /// A map of `volume_bytes`, based on `base`, which has the same chunk size.
     ///
-    /// When the volume was resized, leaf 0 and the last leaf of both sizes have to be given, changed or not.
+    /// When the volume was resized, leaf 0 and the last leaf have to be given, changed or not.
     pub fn new(chunk_log2: u8, volume_bytes: u64, base: Option<MapRoot>) -> Self {
         let level = level_for(volume_bytes.div_ceil(1 << chunk_log2));
         let same_level = base.filter(|base| base.level == level && base.chunk_log2 == chunk_log2);
@@ -53,6 +54,7 @@ impl MapBuilder {
             })
         });
         let open = vec![None; usize::from(level)];
+        let holds_base = same_level.is_some() || base.is_none_or(|base| base.page.is_none());
         Self {
             chunk_log2,
             volume_bytes,
@@ -60,7 +62,14 @@ impl MapBuilder {
             open,
             root,
             next_leaf: 0,
+            holds_base,
         }
+    }
+
+    /// Whether [`finish`](Self::finish) now would give a map with all of the base in it. A volume whose map has another
+    /// number of levels than its base has none before leaf 0 was given.
+    pub fn holds_base(&self) -> bool {
+        self.holds_base
     }
 
     /// Gives the leaf with this number: as it was (`old`), as it is (`new`), and the inner pages above it as they were,
@@ -78,6 +87,7 @@ impl MapBuilder {
     ) -> Result<(), S::Error> {
         debug_assert!(number >= self.next_leaf, "leaves come in ascending order");
         self.next_leaf = number + 1;
+        self.holds_base |= number == 0;
         let index = number << FANOUT_LOG2;
         self.close_before(index, sink)?;
         for level in (1..=self.level).rev() {

@@ -110,7 +110,7 @@ async fn build(
     let mut leaves: BTreeSet<u64> = changes.keys().map(|index| index / FANOUT).collect();
     if old.chunk_count() != chunk_count {
         leaves.extend(
-            [0, last(chunk_count), last(old.chunk_count())]
+            [0, last(chunk_count)]
                 .iter()
                 .filter(|leaf| **leaf <= last(chunk_count)),
         );
@@ -237,6 +237,10 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Changes)>> {
     prop::collection::vec(step, 1..5)
 }
 
+fn leaf_of(index: u64) -> u64 {
+    index / FANOUT
+}
+
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .build()
@@ -265,8 +269,33 @@ fn what_was_built_is_read_and_differences_are_found(steps in steps()) {
     }
     for (left, left_model) in &history {
         for (right, right_model) in &history {
-            prop_assert_eq!(run(differing(&pages, *left, *right)), model_difference(left_model, right_model));
+            let expected = model_difference(left_model, right_model);
+            prop_assert_eq!(run(differing(&pages, *left, *right)), expected);
         }
+    }
+}
+
+#[test]
+fn a_map_in_the_making_holds_its_base_or_says_so(steps in steps()) {
+    let pages = Pages::default();
+    let mut base: Option<(MapRoot, Model)> = None;
+    for (count, changes) in steps {
+        let root = base.as_ref().map(|(root, _)| *root);
+        let builder = MapBuilder::new(CHUNK_LOG2, bytes(count), root);
+        let holds = builder.holds_base();
+        let Ok(so_far) = builder.finish(&mut pages.clone());
+        let mut kept = base.as_ref().map(|(_, model)| model.clone()).unwrap_or_default();
+        kept.retain(|index, _| *index < count);
+        prop_assert!(!holds || run(read(&pages, so_far)) == kept);
+        prop_assert!(holds || root.is_some_and(|root| root.level != so_far.level));
+
+        let before = base.as_ref().map(|(root, model)| (*root, model));
+        let built = run(build(&pages, before, count, &changes));
+        for (checkpoint, model) in &built.checkpoints {
+            prop_assert_eq!(&run(read(&pages, *checkpoint)), model);
+        }
+        apply(&mut kept, changes.iter());
+        base = Some((built.root, kept));
     }
 }
 
@@ -274,10 +303,11 @@ fn what_was_built_is_read_and_differences_are_found(steps in steps()) {
 fn a_checkpoint_is_the_map_so_far(count in sizes(), steps in steps()) {
     let pages = Pages::default();
     let mut base: Option<(MapRoot, Model)> = None;
-    // All of one size: of a resized map only the leaves given so far are promised.
+    // All of one size: the count of a resized map may still have what is beyond the end in it.
     for (_, changes) in steps {
         let changes = changes.into_iter().filter(|(index, _)| *index < count).collect();
-        let built = run(build(&pages, base.as_ref().map(|(root, model)| (*root, model)), count, &changes));
+        let before = base.as_ref().map(|(root, model)| (*root, model));
+        let built = run(build(&pages, before, count, &changes));
         for (root, model) in &built.checkpoints {
             prop_assert_eq!(&run(read(&pages, *root)), model);
             prop_assert_eq!(root.chunks, model.len() as u64);
@@ -289,16 +319,22 @@ fn a_checkpoint_is_the_map_so_far(count in sizes(), steps in steps()) {
 }
 
 #[test]
-fn pages_that_did_not_change_are_shared(count in sizes(), first in steps(), second in steps()) {
+fn pages_that_did_not_change_are_shared(
+    count in sizes(),
+    first in steps(),
+    second in steps(),
+) {
     let inside = |steps: Vec<(u64, Changes)>| -> Changes {
-        steps.into_iter().flat_map(|(_, changes)| changes).filter(|(index, _)| *index < count).collect()
+        let changes = steps.into_iter().flat_map(|(_, changes)| changes);
+        changes.filter(|(index, _)| *index < count).collect()
     };
     let (first, second) = (inside(first), inside(second));
     let pages = Pages::default();
     let base = run(build(&pages, None, count, &first)).root;
     let mut model = Model::new();
     apply(&mut model, first.iter());
-    let same: Changes = first.keys().map(|index| (*index, model.get(index).copied())).collect();
+    let same = first.keys().map(|index| (*index, model.get(index).copied()));
+    let same: Changes = same.collect();
     let before = pages.count();
     let again = run(build(&pages, Some((base, &model)), count, &same)).root;
     prop_assert_eq!(again, base);
@@ -308,11 +344,12 @@ fn pages_that_did_not_change_are_shared(count in sizes(), first in steps(), seco
     let mut changed = model.clone();
     apply(&mut changed, second.iter());
     let leaves: BTreeSet<u64> =
-        model_difference(&model, &changed).into_iter().flatten().map(|index| index / FANOUT).collect();
+        model_difference(&model, &changed).into_iter().flatten().map(leaf_of).collect();
     let before = pages.count();
     let root = run(build_once(&pages, &mut sink, base, count, &second));
     let most = leaves.len() * (usize::from(base.level) + 1);
-    prop_assert!(pages.count() - before <= most, "{} pages for {leaves:?}", pages.count() - before);
+    let stored = pages.count() - before;
+    prop_assert!(stored <= most, "{} pages for {:?}", stored, leaves);
     prop_assert_eq!(run(read(&pages, root)), changed);
 }
 
