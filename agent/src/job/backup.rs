@@ -404,6 +404,14 @@ fn changed_chunks(extents: &Extents, base: MapRoot, volume_bytes: u64) -> Vec<Ra
             grown
         });
     }
+    if (1..base.volume_bytes).contains(&volume_bytes) {
+        extents = extents.union(&{
+            // What the last chunk held beyond the end is zeros now.
+            let mut last = Extents::none(volume_bytes);
+            last.add(volume_bytes - 1..volume_bytes);
+            last
+        });
+    }
     extents.chunks(u32::from(base.chunk_log2)).collect()
 }
 

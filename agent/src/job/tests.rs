@@ -4,6 +4,7 @@ use std::{fs, sync::Arc};
 
 use repository::{
     ChangeMethod, CreateOptions, Repository, Secret, Selector,
+    map::MapReader,
     session::{Session, SessionRequest},
     store::{MemoryStore, SharedStore},
 };
@@ -241,4 +242,35 @@ async fn a_run_that_ends_before_its_first_leaf_forgets_nothing() {
     assert_eq!(session.adopted().sessions().len(), 1);
     let checkpoint = session.adopted().checkpoint();
     assert!(checkpoint.is_none_or(|checkpoint| checkpoint.map.chunks > 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_volume_lost_by_shrinking_is_zeros_in_its_last_chunk() {
+    let world = World::new().await;
+    let image = contents(1 << 20, 5);
+    let handle = |name: &str| Some(name.to_owned());
+    let request = BackupRequest {
+        handle: handle("a"),
+        ..BackupRequest::default()
+    };
+    world.backup(&image, request).await;
+    let shrunk = &image[..image.len() - 1000];
+    let changes = Some(ChangeHint {
+        base: "a".to_owned(),
+        extents: Extents::none(shrunk.len() as u64),
+    });
+    let request = BackupRequest {
+        handle: handle("b"),
+        changes,
+        ..BackupRequest::default()
+    };
+    let report = world.backup(shrunk, request).await;
+    assert_eq!(report.changes.method, ChangeMethod::Extents);
+    let map = report.point.manifest.volume.unwrap();
+    let mut reader = MapReader::new(map, world.repository.pages());
+    let leaf = reader.leaves(&[0]).await.unwrap().remove(0).unwrap();
+    let last = leaf.page.get(15).unwrap().reference.id;
+    let mut padded = shrunk[15 << 16..].to_vec();
+    padded.resize(1 << 16, 0);
+    assert_eq!(last, world.repository.keys().chunk_id(&padded));
 }
