@@ -394,25 +394,16 @@ fn choose<'a>(
     }
 }
 
-/// Chunks that the list names, and those that a resized volume has more.
+/// Chunks that the list names, and those that a resized volume has more or that it cuts: beyond its end are zeros.
 fn changed_chunks(extents: &Extents, base: MapRoot, volume_bytes: u64) -> Vec<Range<u64>> {
-    let mut extents = extents.clone();
-    if volume_bytes > base.volume_bytes {
-        extents = extents.union(&{
-            let mut grown = Extents::none(volume_bytes);
-            grown.add(base.volume_bytes..volume_bytes);
-            grown
-        });
+    let mut edge = Extents::none(volume_bytes);
+    if volume_bytes != base.volume_bytes {
+        edge.add(base.volume_bytes.min(volume_bytes.saturating_sub(1))..volume_bytes);
     }
-    if (1..base.volume_bytes).contains(&volume_bytes) {
-        extents = extents.union(&{
-            // What the last chunk held beyond the end is zeros now.
-            let mut last = Extents::none(volume_bytes);
-            last.add(volume_bytes - 1..volume_bytes);
-            last
-        });
-    }
-    extents.chunks(u32::from(base.chunk_log2)).collect()
+    let changed = extents
+        .union(&edge)
+        .intersection(&Extents::all(volume_bytes));
+    changed.chunks(u32::from(base.chunk_log2)).collect()
 }
 
 fn spot_checks(work: &[Range<u64>]) -> u64 {
