@@ -1,6 +1,10 @@
-//! Reads a map from the root down, keeping one page a level.
+//! Reads a map from the root down, keeping the pages above the leaves that were asked for last.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 
@@ -9,6 +13,10 @@ use crate::{
     map::{Entry, MapRoot, Page, level_for, span_log2},
     reference::Reference,
 };
+
+/// Pages of a level that are kept beside those above the leaves that were asked for last: as many as those leaves mostly
+/// are.
+const KEPT_PAGES: usize = 32;
 
 /// Loads pages by their references.
 #[async_trait]
@@ -34,8 +42,8 @@ pub struct MapReader {
     loader: Arc<dyn PageLoader>,
     chunk_count: u64,
     level: u8,
-    /// The page last used on each level.
-    path: Vec<Option<BasePage>>,
+    /// Pages in use on each level, by the first index that they span.
+    kept: Vec<BTreeMap<u64, BasePage>>,
 }
 
 impl MapReader {
@@ -47,13 +55,13 @@ impl MapReader {
     /// Reads a map as if its volume had `chunk_count` chunks.
     pub fn resized(root: MapRoot, loader: Arc<dyn PageLoader>, chunk_count: u64) -> Self {
         let level = level_for(chunk_count);
-        let path = vec![None; usize::from(level.max(root.level)) + 1];
+        let kept = vec![BTreeMap::new(); usize::from(level.max(root.level)) + 1];
         Self {
             root,
             loader,
             chunk_count,
             level,
-            path,
+            kept,
         }
     }
 
@@ -67,6 +75,9 @@ impl MapReader {
         &mut self,
         numbers: &[u64],
     ) -> Result<Vec<Option<BasePage>>, RepositoryError> {
+        for level in (1..=self.level.max(self.root.level)).rev() {
+            self.keep(level, numbers).await?;
+        }
         let mut found: Vec<Option<BasePage>> = Vec::with_capacity(numbers.len());
         let mut wanted: Vec<(usize, Reference)> = Vec::new();
         for (position, number) in numbers.iter().enumerate() {
@@ -88,6 +99,35 @@ impl MapReader {
             }));
         }
         Ok(found)
+    }
+
+    /// Fetches the pages of an inner level above these leaves together, and lets go of the others. Those of the level above
+    /// are there.
+    async fn keep(&mut self, level: u8, numbers: &[u64]) -> Result<(), RepositoryError> {
+        let above: BTreeSet<u64> = numbers
+            .iter()
+            .map(|number| first(level, number << 8))
+            .collect();
+        self.kept[usize::from(level)].retain(|index, _| above.contains(index));
+        let mut wanted: Vec<(u64, Reference)> = Vec::new();
+        for index in above {
+            if level >= self.root.level {
+                self.page(level, index).await?;
+            } else if !self.kept[usize::from(level)].contains_key(&index)
+                && let Some(entry) = self.entry(level + 1, index).await?
+            {
+                wanted.push((index, entry.reference));
+            }
+        }
+        let references: Vec<_> = wanted.iter().map(|(_, reference)| *reference).collect();
+        let pages = self.loader.load(&references).await?;
+        for ((index, reference), page) in wanted.into_iter().zip(pages) {
+            self.check(&page, level, index)?;
+            let reference = Some(reference);
+            let base = self.cut(BasePage { reference, page });
+            self.kept[usize::from(level)].insert(index, base);
+        }
+        Ok(())
     }
 
     /// The inner pages above the leaf with this number, lowest first.
@@ -143,11 +183,8 @@ impl MapReader {
         level: u8,
         index: u64,
     ) -> Result<Option<BasePage>, RepositoryError> {
-        let kept = &self.path[usize::from(level)];
-        if let Some(base) = kept
-            .as_ref()
-            .filter(|base| base.page.first() == first(level, index))
-        {
+        let kept = &self.kept[usize::from(level)];
+        if let Some(base) = kept.get(&first(level, index)) {
             return Ok(Some(base.clone()));
         }
         let found = if level > self.root.level {
@@ -161,7 +198,11 @@ impl MapReader {
             }
         };
         if let Some(base) = &found {
-            self.path[usize::from(level)] = Some(base.clone());
+            let kept = &mut self.kept[usize::from(level)];
+            if kept.len() >= KEPT_PAGES {
+                kept.clear();
+            }
+            kept.insert(first(level, index), base.clone());
         }
         Ok(found)
     }
