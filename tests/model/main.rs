@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use crate::operations::{operation, replay};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_point_restores_to_what_was_backed_up(

@@ -1,11 +1,16 @@
 //! What may happen to two volumes and their repository.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use crate::state::State;
 
 /// Volumes, each with a series of its own.
 pub(crate) const SERIES: usize = 2;
+
+/// An operation takes some milliseconds; one that takes this long waits for something that never comes.
+const OPERATION_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Something that happens. Offsets, lengths and choices are cut to what is there.
 #[derive(Clone, Debug)]
@@ -108,12 +113,16 @@ pub(crate) fn replay(operations: &[Operation]) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let mut state = State::new().await;
         for (operation, number) in operations.iter().zip(0..) {
-            let done = state.apply(operation).await;
+            let done = tokio::time::timeout(OPERATION_TIME_MAX, state.apply(operation)).await;
+            let done = done.unwrap_or(Err("it hangs".to_owned()));
             done.map_err(|what| format!("operation {number}, {operation:?}: {what}"))?;
         }
         Ok(())
-    })
+    });
+    // One that hangs is not waited for.
+    runtime.shutdown_background();
+    result
 }
