@@ -66,6 +66,11 @@ struct Shown<'a> {
 impl Shown<'_> {
     fn update(&mut self, progress: &Progress, elapsed: Duration) {
         let sample = Sample::of(progress);
+        let sample = if self.what == "backup" {
+            sample
+        } else {
+            sample.without_ratio()
+        };
         self.meter.add(elapsed, sample.done_bytes);
         let line = line(sample, &self.meter);
         if !self.screen.is_terminal() {
@@ -103,6 +108,14 @@ struct Sample {
 }
 
 impl Sample {
+    /// Without what only a backup has: how much smaller things become.
+    fn without_ratio(self) -> Self {
+        Self {
+            new_bytes: 0,
+            ..self
+        }
+    }
+
     fn of(progress: &Progress) -> Self {
         Self {
             total_bytes: Progress::get(&progress.total_bytes),

@@ -86,3 +86,17 @@ fn a_later_signal_ends_it_at_once_but_not_an_echo_of_the_first() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(!home.path("result").exists(), "it did not end by itself");
 }
+
+#[test]
+fn a_second_writer_of_a_series_is_refused_and_others_are_not() {
+    let home = Home::with_repository();
+    home.image("db.img", 60 * MIB, 1);
+    home.image("other.img", MIB, 2);
+    let mut first = started(&home, "2M");
+    home.sluice(&["backup", "db.img"])
+        .fails(11, &["another writer", "--force"]);
+    home.backup(&["other.img"]);
+    send(&first, Signal::SIGKILL);
+    first.wait().unwrap();
+    home.backup(&["db.img"]);
+}
