@@ -181,7 +181,15 @@ async fn objects_that_are_missing_too_large_or_too_short() {
         kind(store.get_range("object", 101..101).await),
         ErrorKind::Short
     );
-    assert_eq!(server.methods(), "PUT GET GET GET GET GET GET GET");
+    assert_eq!(
+        kind(store.get_range("object", 0..u64::MAX).await),
+        ErrorKind::Short
+    );
+    assert_eq!(server.methods(), "PUT GET GET GET GET GET GET GET GET");
+    assert_eq!(
+        kind(store.get_range("object", u64::MAX - 1..u64::MAX).await),
+        ErrorKind::Short
+    );
     for empty in [0..0, 50..50, 100..100] {
         assert!(store.get_range("object", empty).await.unwrap().is_empty());
     }

@@ -4,12 +4,12 @@
 //! named and does not keep the contract, or is not there, is a failure. Without the variable nothing is checked, and
 //! that is said: this is why the suite has a `main` of its own.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use bytes::Bytes;
 use futures::future::join_all;
 use repository::store::{
-    ErrorKind, Store, StoreError, probe,
+    ErrorKind, SharedStore, Store, StoreError, conformance, probe,
     s3::{Credentials, Environment, S3Config, S3Store},
 };
 use tokio::time::Instant;
@@ -50,6 +50,9 @@ async fn check(name: &str, address: &str) {
     let config = S3Config::resolve(&address, &Environment::of_process())
         .await
         .expect("settings");
+    let shared: SharedStore = Arc::new(store(&config, "conformance").await);
+    let report = conformance::check(&shared, "conformance/").await;
+    assert!(report.passed(), "{name}:\n{report}");
     let report = probe::probe(&store(&config, "probe").await)
         .await
         .expect("probe");

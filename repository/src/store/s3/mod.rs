@@ -52,7 +52,7 @@ use self::{
     body::Watch,
     failure::Failure,
     patience::Attempts,
-    read::Want,
+    read::{POSITION_MAX, Want},
     window::{Gate, Slot},
 };
 use super::{ErrorKind, Pace, Page, Result, Store, StoreError, name};
@@ -204,7 +204,7 @@ impl Store for S3Store {
     async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         name::check("get", name)?;
         match range {
-            Range { start, end } if start > end => {
+            Range { start, end } if start > end || start >= POSITION_MAX => {
                 Err(StoreError::new("get", name, ErrorKind::Short))
             }
             // HTTP has no empty ranges: what is asked is whether the object reaches so far.

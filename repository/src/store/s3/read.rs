@@ -16,6 +16,9 @@ use crate::store::{ErrorKind, Result};
 /// An attempt that brought this much is no failure to be counted. It bounds the attempts by the size of the object.
 const RENEWING_BYTES: usize = 64 * 1024;
 
+/// Servers read positions as signed numbers, and refuse larger ones with all sorts of errors.
+pub(super) const POSITION_MAX: u64 = i64::MAX.cast_unsigned();
+
 /// What is read.
 #[derive(Clone, Debug)]
 pub(super) enum Want {
@@ -72,9 +75,10 @@ impl S3Store {
         };
         let slot = self.enter().await;
         let watch = Watch::start(&self.patience);
-        let header = range
-            .as_ref()
-            .map(|range| format!("bytes={}-{}", range.start, range.end - 1));
+        let header = range.as_ref().map(|range| {
+            let end = range.end.min(POSITION_MAX);
+            format!("bytes={}-{}", range.start, end - 1)
+        });
         let request = self
             .client
             .get_object()
