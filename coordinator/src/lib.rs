@@ -1,3 +1,6 @@
 //! The control plane of Sluice: it decides what is backed up where and when, and never touches a byte of volume data.
 //!
-//! Nothing decides yet: until plans and windows arrive, every job is started by hand with the `sluice` command.
+//! [`scheduler`] decides, and does nothing else: same events, same commands. Until the shell around it exists, jobs are
+//! started by hand with the `sluice` command.
+
+pub mod scheduler;
