@@ -34,6 +34,12 @@ fn write(contents: &mut [u8], places: impl IntoIterator<Item = usize>, seed: u64
 pub(crate) fn next(child: &[u8]) -> Vec<u8> {
     let mut contents = child.to_vec();
     write(&mut contents, [0, FIRST_LEAF + 1], 3);
+    for (chunk, number) in contents[..FIRST_LEAF * APART]
+        .chunks_mut(CHUNK)
+        .zip(1_u32..)
+    {
+        chunk[..4].copy_from_slice(&number.to_le_bytes());
+    }
     contents
 }
 

@@ -74,11 +74,7 @@ impl Collector {
         while let Some(event) = events.recv().await {
             match event {
                 Event::Leaf(leaf) => self.leaf(leaf),
-                Event::Sealed {
-                    leaf,
-                    first,
-                    entries,
-                } => self.sealed(leaf, first, entries),
+                Event::Sealed { leaf, entries } => self.sealed(leaf, entries),
                 Event::Planned { stopped } => planned = Some(stopped),
             }
             self.advance().await?;
@@ -118,13 +114,13 @@ impl Collector {
             .insert(leaf.number, OpenLeaf { leaf, page, blocks });
     }
 
-    fn sealed(&mut self, number: u64, first: u64, entries: Vec<Option<Entry>>) {
+    fn sealed(&mut self, number: u64, entries: Vec<(u64, Option<Entry>)>) {
         let open = self
             .open
             .get_mut(&number)
             .expect("a leaf is announced before its blocks");
         let bytes = (entries.len() as u64) << self.shared.input.chunk_log2;
-        for (entry, index) in entries.into_iter().zip(first..) {
+        for (index, entry) in entries {
             open.page.set(index, entry);
         }
         open.blocks -= 1;

@@ -86,11 +86,12 @@ struct Leaf {
     blocks: u64,
 }
 
-/// A run of chunks of one leaf, read at once.
+/// Chunks of one leaf that fill one buffer. Small runs travel together: handing a block on costs more than its reading.
 #[derive(Debug)]
 struct Block {
     leaf: Arc<Leaf>,
-    chunks: Range<u64>,
+    /// Runs of chunks, in ascending order, each read at once.
+    runs: Vec<Range<u64>>,
     /// Read only to see that nothing changed.
     spot_check: bool,
 }
@@ -100,11 +101,10 @@ struct Block {
 enum Event {
     /// The next leaf, in ascending order.
     Leaf(Arc<Leaf>),
-    /// A block of a leaf is done: the entries of its chunks, in order.
+    /// A block of a leaf is done: its chunks by index, with their entries.
     Sealed {
         leaf: u64,
-        first: u64,
-        entries: Vec<Option<Entry>>,
+        entries: Vec<(u64, Option<Entry>)>,
     },
     /// *plan* has nothing more, or was asked to stop.
     Planned { stopped: bool },

@@ -1,6 +1,6 @@
 //! Says, leaf by leaf, what to read. Holes of the source and parts that are known to be unchanged are not read.
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, iter, ops::Range, sync::Arc};
 
 use crossbeam_channel::Sender;
 use repository::map::{BasePage, MapReader};
@@ -200,10 +200,10 @@ impl Planner<'_> {
                 blocks: blocks.len() as u64,
             });
             send(self.events, Event::Leaf(Arc::clone(&leaf)))?;
-            for (chunks, spot_check) in blocks {
+            for (runs, spot_check) in blocks {
                 let block = Block {
                     leaf: Arc::clone(&leaf),
-                    chunks,
+                    runs,
                     spot_check,
                 };
                 self.blocks.send(block).map_err(|_| JobError::Stopped)?;
@@ -221,14 +221,14 @@ impl Planner<'_> {
     }
 
     /// The blocks of a leaf: what to read, and which unchanged chunks to look at all the same.
-    fn split(&self, touched: &Touched) -> Vec<(Range<u64>, bool)> {
-        let mut blocks = Vec::new();
+    fn split(&self, touched: &Touched) -> Vec<(Vec<Range<u64>>, bool)> {
+        let mut runs = Vec::new();
         for range in &touched.reads {
             let mut at = range.start;
             while at < range.end {
-                // Blocks end where a multiple of their size does, so that they are the same in every run.
+                // Runs end where a multiple of a block's size does, so that they are the same each time.
                 let end = ((at / self.block_chunks + 1) * self.block_chunks).min(range.end);
-                blocks.push((at..end, false));
+                runs.push(at..end);
                 at = end;
             }
         }
@@ -244,9 +244,27 @@ impl Planner<'_> {
             .iter()
             .copied()
             .filter(|index| !planned(*index));
-        blocks.extend(unplanned.map(|index| (index..index + 1, true)));
-        blocks
+        let unplanned = unplanned.map(|index| index..index + 1).collect();
+        let reads = together(runs, self.block_chunks).map(|runs| (runs, false));
+        reads
+            .chain(together(unplanned, self.block_chunks).map(|runs| (runs, true)))
+            .collect()
     }
+}
+
+/// Puts runs that come one after the other into blocks of at most so many chunks.
+fn together(runs: Vec<Range<u64>>, block_chunks: u64) -> impl Iterator<Item = Vec<Range<u64>>> {
+    let mut runs = runs.into_iter().peekable();
+    iter::from_fn(move || {
+        let first = runs.next()?;
+        let mut free = block_chunks.saturating_sub(first.end - first.start);
+        let mut block = Vec::from([first]);
+        while let Some(run) = runs.next_if(|run| run.end - run.start <= free) {
+            free -= run.end - run.start;
+            block.push(run);
+        }
+        Some(block)
+    })
 }
 
 /// Which unchanged chunks are looked at: some in leaves that are read anyway, some in others.
@@ -319,4 +337,20 @@ impl SpotChecks {
 
 fn send(events: &mpsc::Sender<Event>, event: Event) -> Result<(), JobError> {
     events.blocking_send(event).map_err(|_| JobError::Stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::together;
+
+    #[test]
+    fn small_runs_travel_together_and_large_ones_alone() {
+        let runs = vec![0..1, 4..6, 16..32, 40..48, 50..58, 60..61];
+        let blocks: Vec<_> = together(runs, 16).collect();
+        let starts: Vec<Vec<u64>> = blocks
+            .iter()
+            .map(|block| block.iter().map(|run| run.start).collect())
+            .collect();
+        assert_eq!(starts, [vec![0, 4], vec![16], vec![40, 50], vec![60]]);
+    }
 }

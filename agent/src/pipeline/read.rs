@@ -29,14 +29,19 @@ pub(super) fn run(
     let chunk_bytes = shared.chunk_bytes() as u64;
     for block in blocks {
         let mut buffer = shared.wait(pool.take())?;
-        let offset = block.chunks.start * chunk_bytes;
-        let length = (block.chunks.end - block.chunks.start) * chunk_bytes;
-        let bytes = usize::try_from(length).expect("a block fits a buffer");
-        shared.wait(shared.control.throttle.read.take(length))?;
-        shared.input.volume.read_at(&mut buffer[..bytes], offset)?;
-        let read = length.min(shared.input.volume.bytes() - offset);
-        shared.read_bytes.fetch_add(read, Relaxed);
-        Progress::add(&shared.control.progress.read_bytes, read);
+        let mut bytes = 0;
+        for run in &block.runs {
+            let offset = run.start * chunk_bytes;
+            let length = (run.end - run.start) * chunk_bytes;
+            shared.wait(shared.control.throttle.read.take(length))?;
+            let end = bytes + usize::try_from(length).expect("a block fits a buffer");
+            let volume = &shared.input.volume;
+            volume.read_at(&mut buffer[bytes..end], offset)?;
+            bytes = end;
+            let read = length.min(volume.bytes() - offset);
+            shared.read_bytes.fetch_add(read, Relaxed);
+            Progress::add(&shared.control.progress.read_bytes, read);
+        }
         filled
             .send(Filled {
                 block,

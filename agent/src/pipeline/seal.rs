@@ -38,7 +38,6 @@ pub(super) fn run(
         drop(buffer);
         let sealed = Event::Sealed {
             leaf: block.leaf.number,
-            first: block.chunks.start,
             entries,
         };
         events
@@ -51,6 +50,9 @@ pub(super) fn run(
     }
 }
 
+/// Chunks by index, with what the map shall say of them.
+type Entries = Vec<(u64, Option<Entry>)>;
+
 struct Sealer<'a> {
     shared: &'a Shared,
     buffers: &'a PackBuffers,
@@ -59,12 +61,12 @@ struct Sealer<'a> {
 }
 
 impl Sealer<'_> {
-    fn block(&mut self, block: &Block, contents: &[u8]) -> Result<Vec<Option<Entry>>, JobError> {
+    fn block(&mut self, block: &Block, contents: &[u8]) -> Result<Entries, JobError> {
         let chunks = contents.chunks_exact(self.shared.chunk_bytes());
-        let indexes = block.chunks.clone();
+        let indexes = block.runs.iter().cloned().flatten();
         chunks
             .zip(indexes)
-            .map(|(chunk, index)| self.chunk(block, chunk, index))
+            .map(|(chunk, index)| Ok((index, self.chunk(block, chunk, index)?)))
             .collect()
     }
 
@@ -127,10 +129,10 @@ impl Sealer<'_> {
     }
 
     /// Chunks that are said to be unchanged must be what the base says they are.
-    fn spot_check(&self, block: &Block, contents: &[u8]) -> Result<Vec<Option<Entry>>, JobError> {
+    fn spot_check(&self, block: &Block, contents: &[u8]) -> Result<Entries, JobError> {
         let chunks = contents.chunks_exact(self.shared.chunk_bytes());
         let mut entries = Vec::new();
-        for (chunk, index) in chunks.zip(block.chunks.clone()) {
+        for (chunk, index) in chunks.zip(block.runs.iter().cloned().flatten()) {
             let entry = block
                 .leaf
                 .base
@@ -144,7 +146,7 @@ impl Sealer<'_> {
                     offset: index << self.shared.input.chunk_log2,
                 });
             }
-            entries.push(entry);
+            entries.push((index, entry));
         }
         Ok(entries)
     }
