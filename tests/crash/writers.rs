@@ -115,6 +115,24 @@ async fn a_writer_that_was_taken_over_by_force_cannot_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_died_the_newest_are_taken_over() {
+    let world = world().await;
+    let repository = world.open().await.unwrap();
+    let take_over = SessionRequest {
+        force: true,
+        ..SessionRequest::default()
+    };
+    let mut died = Vec::new();
+    for _ in 0..20 {
+        died.push(begin(&repository, take_over.clone()).await.unwrap().id());
+    }
+    let next = begin(&repository, take_over).await.unwrap();
+    let (adopted, newest) = (next.adopted().sessions(), &died[20 - 16..]);
+    assert_eq!(adopted.len(), newest.len());
+    assert!(newest.iter().all(|id| adopted.contains(id)), "{adopted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_higher_fence_takes_over() {
     let request = BackupRequest {
         fence: 8,

@@ -45,6 +45,8 @@ pub struct BackupRequest {
     pub handle: Option<String>,
     /// What is known about changes.
     pub changes: Option<ChangeHint>,
+    /// Why nothing is known although a list was to be made. The point records it.
+    pub no_changes: Option<String>,
     /// Chunk size, as a power of two, instead of the parent's or the default.
     pub chunk_log2: Option<u8>,
     /// How hard to compress.
@@ -363,7 +365,8 @@ fn choose<'a>(
     let hint = request.changes.as_ref();
     let (Some(parent), true) = (parent, base.is_some()) else {
         let reason = match parent {
-            None => hint.map(|_| "the series has no good point yet".to_owned()),
+            None if hint.is_some() => Some("the series has no good point yet".to_owned()),
+            None => request.no_changes.clone(),
             Some(_) => Some(format!(
                 "chunks of {} KiB are asked for, and the last point has others",
                 1 << chunk_log2 >> 10
@@ -372,7 +375,7 @@ fn choose<'a>(
         return fallback(ChangeMethod::Everything, reason);
     };
     match (hint, &parent.manifest.source.handle) {
-        (None, _) => fallback(ChangeMethod::Compare, None),
+        (None, _) => fallback(ChangeMethod::Compare, request.no_changes.clone()),
         (Some(hint), Some(handle)) if hint.base == *handle => {
             let changes = Changes {
                 method: ChangeMethod::Extents,

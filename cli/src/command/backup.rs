@@ -84,12 +84,12 @@ async fn back_up(context: &Context, arguments: Backup) -> anyhow::Result<Done> {
     let Opened {
         source,
         changes,
-        no_list,
+        no_changes,
     } = context.interruptible(opened).await???;
     for note in source.notes() {
         context.screen.note(note);
     }
-    if let Some(reason) = &no_list {
+    if let Some(reason) = &no_changes {
         context
             .screen
             .warn(format_args!("{reason}; everything is compared"));
@@ -109,7 +109,11 @@ async fn back_up(context: &Context, arguments: Backup) -> anyhow::Result<Done> {
     let job = job::backup(
         &repository,
         Arc::new(source),
-        BackupRequest { changes, ..request },
+        BackupRequest {
+            changes,
+            no_changes,
+            ..request
+        },
         &control,
     );
     let report = progress::watch(
@@ -120,7 +124,7 @@ async fn back_up(context: &Context, arguments: Backup) -> anyhow::Result<Done> {
         job,
     )
     .await?;
-    Ok(done(report, dry_run.get().is_some(), no_list))
+    Ok(done(report, dry_run.get().is_some()))
 }
 
 /// What is needed before the repository is.
@@ -128,7 +132,7 @@ struct Opened {
     source: FileSource,
     changes: Option<ChangeHint>,
     /// Why there is no list of changes although one was to be made.
-    no_list: Option<String>,
+    no_changes: Option<String>,
 }
 
 fn open(arguments: &Backup) -> anyhow::Result<Opened> {
@@ -149,7 +153,7 @@ fn open(arguments: &Backup) -> anyhow::Result<Opened> {
             ..OpenSource::default()
         },
     )?;
-    let (mut changes, mut no_list) = (None, None);
+    let (mut changes, mut no_changes) = (None, None);
     if let Some(base) = arguments.base.clone() {
         if let Some(list) = &arguments.changed_extents {
             let extents = read_list(list, source.bytes())?;
@@ -157,14 +161,14 @@ fn open(arguments: &Backup) -> anyhow::Result<Opened> {
         } else if let Some(copy) = &arguments.reflink_base {
             match fiemap::changed(&path, copy) {
                 Ok(extents) => changes = Some(ChangeHint { base, extents }),
-                Err(error) => no_list = Some(crate::exit::line(&error.into())),
+                Err(error) => no_changes = Some(crate::exit::line(&error.into())),
             }
         }
     }
     Ok(Opened {
         source,
         changes,
-        no_list,
+        no_changes,
     })
 }
 
@@ -227,7 +231,7 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(plain)
 }
 
-fn done(report: BackupReport, dry_run: bool, no_list: Option<String>) -> Done {
+fn done(report: BackupReport, dry_run: bool) -> Done {
     let BackupReport {
         point,
         changes,
@@ -240,7 +244,7 @@ fn done(report: BackupReport, dry_run: bool, no_list: Option<String>) -> Done {
         parent: point.manifest.parent.map(|parent| parent.to_string()),
         dry_run,
         method: json::method(changes.method),
-        fallback: changes.fallback.or(no_list),
+        fallback: changes.fallback,
         volume_bytes: point.volume_bytes(),
         read_bytes: stats.read_bytes,
         new_bytes: stats.new_bytes,

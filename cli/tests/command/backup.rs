@@ -133,6 +133,8 @@ fn a_reflink_base_that_cannot_be_compared_is_said() {
     assert_eq!(text(&ran.json(), "method"), "compare");
     assert!(text(&ran.json(), "fallback").contains("gone"), "{ran:?}");
     assert!(ran.stderr.contains("everything is compared"), "{ran:?}");
+    let shown = home.sluice(&["show", "latest", "--json"]).done().json();
+    assert!(text(&shown, "fallback").contains("gone"), "{shown}");
 }
 
 #[test]

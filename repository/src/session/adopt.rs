@@ -14,7 +14,7 @@ use crate::{
     store::list_all,
 };
 
-/// Dead writers whose packs are taken over; older ones are left for prune.
+/// Dead writers whose packs are taken over, the newest; older ones are left for prune.
 const SESSIONS_MAX: usize = 16;
 
 /// What was taken over.
@@ -92,7 +92,7 @@ impl Adopted {
     }
 }
 
-/// Takes over from these sessions, all of which can no longer commit.
+/// Takes over from these sessions, oldest first, all of which can no longer commit.
 pub(super) async fn adopt(repository: &Repository, dead: &[SessionId]) -> Result<Adopted> {
     let mut adopted = Adopted::default();
     let mut newest: BTreeMap<(std::time::SystemTime, String), SessionId> = BTreeMap::new();

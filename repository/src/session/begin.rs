@@ -168,12 +168,15 @@ async fn pinned(repository: &Repository, id: SessionId) -> Result<Option<Parent>
 struct Other {
     id: SessionId,
     intent: Intent,
-    /// It began before ours, by the store's time: of two that begin at once, the later one gives way.
+    /// When it began, by the store's time.
+    began: SystemTime,
+    /// It began before ours: of two that begin at once, the later one gives way.
     earlier: bool,
     /// Silent for longer than a writer that is at work, by the store's time.
     silent: bool,
 }
 
+/// All of them, oldest first.
 async fn other_sessions(
     repository: &Repository,
     series: &str,
@@ -214,11 +217,13 @@ async fn other_sessions(
             others.push(Other {
                 id,
                 intent,
+                began,
                 earlier: (began, id) < (now, ours),
                 silent,
             });
         }
     }
+    others.sort_by_key(|other| (other.began, other.id));
     Ok(others)
 }
 
