@@ -16,7 +16,7 @@ BENCH_REPETITIONS ?= 3
 CARGO := cargo --locked
 SLUICE := $(CARGO_TARGET_DIR)/release/sluice
 
-.PHONY: help setup build test test-stores demo bench bench-stages bench-scale fuzz lint deny install
+.PHONY: help setup build test test-stores demo bench bench-s3 bench-stages bench-scale fuzz lint deny install
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed 's/:[^#]*## */\t/' | expand -t 16
@@ -41,6 +41,10 @@ demo: build ## back up, change, interrupt, resume, verify, restore, compare
 bench: build ## side by side with other tools: tests/bench/README.md
 	@.ci/setup python3=python3
 	tests/bench/run.sh $(BENCH_REPETITIONS)
+
+bench-s3: build ## what S3 costs over loopback, beside a folder
+	@.ci/setup python3=python3
+	python3 tests/bench/s3.py $(SLUICE) $(CARGO_TARGET_DIR)/release/s3-server $${BENCH_PEERS:-$$HOME/.cache/sluice-bench}/data/img/db.img $(BENCH_REPETITIONS)
 
 bench-stages: setup ## bytes per second of each stage, beside the bare primitive
 	$(CARGO) bench --workspace --bench stages

@@ -42,7 +42,7 @@ def human(count):
 class Sluice:
     """The command, with a repository and a key of its own."""
 
-    def __init__(self, program, name):
+    def __init__(self, program, name, **environment):
         self.home = os.path.join(WORK, name)
         self.repository = os.path.join(self.home, 'repo', 'r')
         shutil.rmtree(self.home, ignore_errors=True)
@@ -50,6 +50,7 @@ class Sluice:
         os.makedirs(os.path.join(self.home, 'cache'))
         self.words = {'bin': program, 'repo': os.path.join(self.home, 'repo'), 'cache': os.path.join(self.home, 'cache')}
         self.environment = dict(os.environ, **{k: v.format(**self.words) for k, v in PLUGIN['env'].items()})
+        self.environment.update(environment)
         self.run('init')
 
     def backup(self, image, *flags):
