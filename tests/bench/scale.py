@@ -60,7 +60,7 @@ class Sluice:
         """Runs a step of the plug-in with more flags: CPU, peak, bytes read from disk."""
         command = PLUGIN[step].format(**self.words, **words).removeprefix('exec ').split() + list(flags)
         if trace:            # a file for each thread, so that no call is torn apart
-            command = ['strace', '-ff', '-y', '-qq', '-e', 'trace=openat', '-o', trace] + command
+            command = ['strace', '-ff', '-y', '-qq', '-e', 'trace=openat,openat2', '-o', trace] + command
         with open(os.path.join(self.home, 'log'), 'ab') as log:
             began = time.monotonic()
             child = subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -99,13 +99,15 @@ def change(path, length, mark):
 
 
 def requests(trace, repository):
-    """Objects read, written and listed, from the files opened in the repository."""
+    """Objects asked for (also those that are not there), written and listed, from the files opened in the repository."""
     count = {'get': 0, 'put': 0, 'list': 0}
     for line in (line for name in glob.glob(trace + '.*') for line in open(name, errors='replace')):
-        opened = re.search(r'= \d+<(.*)>', line)
-        if opened and opened[1].startswith(repository):
-            kind = 'list' if 'O_DIRECTORY' in line else 'put' if 'O_CREAT' in line or 'O_TMPFILE' in line else 'get'
-            count[kind] += 1
+        below = re.match(r'openat2?\(\d+<(.*?)>', line)
+        if below and below[1].startswith(repository):
+            if 'O_CREAT' in line:
+                count['put'] += 1
+            elif line.startswith('openat2('):     # plain `openat` only walks to where something is written
+                count['list' if 'O_DIRECTORY' in line else 'get'] += 1
     return count
 
 
