@@ -1,6 +1,7 @@
 //! What goes wrong in a repository: one variant for each thing that a caller or a user can do something about.
 
 use crate::{
+    layout,
     seal::OpenError,
     store::{ErrorKind, StoreError},
 };
@@ -35,12 +36,21 @@ pub enum RepositoryError {
         way_out: &'static str,
     },
     /// No slot opens with the secret.
-    #[error("wrong {secret}: none of the {slots} key slots of {location} opens with it")]
+    #[error(
+        "wrong {secret}: none of the {slots} key slots of {location} opens with it; if it is the right one, its slot is \
+         damaged: try another key, or put the objects below `keys/slot/` back from a copy"
+    )]
     WrongSecret {
         /// `key file` or `passphrase`.
         secret: &'static str,
         /// Slots tried.
         slots: usize,
+        /// Where.
+        location: String,
+    },
+    /// Nothing is there that any secret could open.
+    #[error("{location} has no key slot left: put the objects below `keys/slot/` back from a copy")]
+    NoSlots {
         /// Where.
         location: String,
     },
@@ -62,7 +72,7 @@ pub enum RepositoryError {
         location: String,
     },
     /// An object is damaged, missing or not what it should be.
-    #[error("`{object}` is damaged: {what}; run `sluice verify` to see which points are affected")]
+    #[error("`{object}` is damaged: {what}; {}", way_out(object))]
     Damaged {
         /// Name of the object.
         object: String,
@@ -114,8 +124,10 @@ pub enum RepositoryError {
         series: String,
     },
     /// Removing what must stay.
-    #[error("key slot {slot} is the last one: without it nobody could open the repository")]
-    LastSlot {
+    #[error(
+        "key slot {slot} opened the repository just now, and no other is known to: remove it with another key, or replace it by `sluice key change`"
+    )]
+    OwnSlot {
         /// The slot.
         slot: String,
     },
@@ -179,5 +191,16 @@ impl RepositoryError {
         let absent = [ErrorKind::NotFound, ErrorKind::Short, ErrorKind::TooLarge];
         matches!(self, Self::Damaged { .. } | Self::Chunk { .. })
             || matches!(self, Self::Store(error) if absent.contains(&error.kind()))
+    }
+}
+
+/// What to do about a damaged object.
+fn way_out(object: &str) -> &'static str {
+    if object == layout::SUPERBLOCK || object.starts_with(&layout::keyrings()) {
+        "nothing opens without it, and it never changes: put it back from a copy"
+    } else if object.starts_with(layout::KEY_SLOTS) {
+        "another key may still open the repository: remove this slot then, and add it again"
+    } else {
+        "run `sluice verify` to see which points are affected"
     }
 }

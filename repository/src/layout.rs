@@ -22,9 +22,25 @@ pub fn key_slot(id: &str) -> String {
     format!("{KEY_SLOTS}{id}")
 }
 
+/// Takes the name of a key slot apart.
+pub fn parse_key_slot(name: &str) -> Option<&str> {
+    let id = name.strip_prefix(KEY_SLOTS)?;
+    decode_hex(id, &mut [0; 8]).map(|()| id)
+}
+
+/// All versions of the domain's keyring.
+pub fn keyrings() -> String {
+    format!("keys/{DOMAIN}/")
+}
+
 /// A version of the domain's keyring.
 pub fn keyring(version: u32) -> String {
-    format!("keys/{DOMAIN}/{version:08x}")
+    format!("{}{version:08x}", keyrings())
+}
+
+/// Takes the name of a keyring apart.
+pub fn parse_keyring(name: &str) -> Option<u32> {
+    parse_u32(name.strip_prefix(&keyrings())?)
 }
 
 /// What a pack holds.
@@ -264,6 +280,11 @@ mod tests {
             object(checkpoint(session, 9)),
             Some((session, SessionObject::Checkpoint(9)))
         );
+        assert_eq!(parse_keyring(&keyring(7)), Some(7));
+        assert_eq!(
+            parse_key_slot(&key_slot("0123456789abcdef")),
+            Some("0123456789abcdef")
+        );
         assert_eq!(parse_register(&register(session)), Some(session));
         assert_eq!(parse_delete_marker(&delete_marker(session)), Some(session));
         assert_eq!(parse_bad_point(&bad_point(session)), Some(session));
@@ -287,7 +308,12 @@ mod tests {
             "d/default/p/zz/1/2",
             "d/other/c/00000000/1",
             "super",
+            "keys/slot/README",
+            "keys/slot/0123456789abcdef0",
+            "keys/default/README",
         ] {
+            assert_eq!(parse_key_slot(name), None);
+            assert_eq!(parse_keyring(name), None);
             assert_eq!(parse_pack(PackKind::Data, name), None);
             assert_eq!(parse_register(name), None);
             assert_eq!(parse_session_object(name), None);

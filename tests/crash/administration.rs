@@ -71,7 +71,7 @@ async fn init() {
                 repository.points().await.unwrap().points.is_empty(),
                 "{lives:?}"
             ),
-            Err(RepositoryError::NotARepository { .. }) => {
+            Err(RepositoryError::NotARepository { .. } | RepositoryError::Unfinished { .. }) => {
                 let mut again = create(Arc::new(left.clone())).await;
                 if let Err(error @ RepositoryError::Unfinished { .. }) = &again {
                     // As it says.
@@ -160,8 +160,7 @@ async fn key_change() {
         let (store, fleeting) = Fleeting::new(left.clone(), lives);
         let result = async {
             let repository = world.on(store).open().await?;
-            repository.add_slot(&added, "new").await?;
-            repository.remove_slot(&old).await
+            repository.replace_slot(&old, &added, "new").await
         }
         .await;
         assert!(

@@ -403,7 +403,7 @@ pub(crate) enum Key {
         #[command(flatten)]
         secret: NewSecret,
 
-        /// Beginning of the name of the slot to replace [default: the only one of the kind that is used now]
+        /// Beginning of the name of the slot to replace [default: the one that opened the repository]
         #[arg(long, value_name = "SLOT")]
         replace: Option<String>,
     },

@@ -30,7 +30,9 @@ pub(super) async fn run(context: &Context, arguments: &Init) -> anyhow::Result<E
     // Before a key is drawn or a passphrase typed twice.
     match context.interruptible(read_superblock(&store)).await? {
         Err(RepositoryError::NotARepository { .. }) => {}
-        Err(RepositoryError::Store(error)) => return Err(RepositoryError::Store(error).into()),
+        Err(error @ (RepositoryError::Store(_) | RepositoryError::Unfinished { .. })) => {
+            return Err(error.into());
+        }
         Ok(_) | Err(_) => {
             return Err(RepositoryError::AlreadyARepository { location: place }.into());
         }

@@ -8,7 +8,7 @@ use crate::{
     args::{Key, NewSecret},
     clock,
     context::Context,
-    exit::{Exit, Usage},
+    exit::Exit,
     output::{json, print, table::Table, time},
     secret,
 };
@@ -59,11 +59,11 @@ pub(super) async fn run(context: &Context, command: &Key) -> anyhow::Result<Exit
             let slots = context.interruptible(repository.slots()).await??;
             let old = match replace {
                 Some(slot) => only(&slots, slot)?,
-                None => used_now(context, &slots)?,
+                None => repository.own_slot().to_owned(),
             };
-            let added = add(context, &repository, secret).await?;
-            // Only now, so that there is always one that opens.
-            let removed = repository.remove_slot(&old).await?;
+            let new = context.interruptible(secret::find_new(secret)).await??;
+            let (added, removed) = repository.replace_slot(&old, &new, &secret.label).await?;
+            note_new_key(context, secret);
             warn_about_removal(context);
             report(
                 context,
@@ -108,12 +108,16 @@ async fn add(
 ) -> anyhow::Result<String> {
     let secret = context.interruptible(secret::find_new(arguments)).await??;
     let added = repository.add_slot(&secret, &arguments.label).await?;
+    note_new_key(context, arguments);
+    Ok(added)
+}
+
+fn note_new_key(context: &Context, arguments: &NewSecret) {
     if let Some(path) = &arguments.new_key {
         context
             .screen
             .note(format_args!("the new key is in `{}`", path.display()));
     }
-    Ok(added)
 }
 
 fn report(context: &Context, changed: &Changed) -> anyhow::Result<Exit> {
@@ -147,31 +151,6 @@ fn only(slots: &[KeySlot], start: &str) -> anyhow::Result<String> {
         _ => bail!(repository::RepositoryError::NoSlot {
             slot: start.to_owned()
         }),
-    }
-}
-
-/// The slot that is used now, if there is no doubt: the only one of its kind.
-fn used_now(context: &Context, slots: &[KeySlot]) -> anyhow::Result<String> {
-    let wanted = if context.global.secret.key_file.is_some() {
-        SlotKind::KeyFile
-    } else {
-        SlotKind::Passphrase
-    };
-    let of_kind = |slot: &&KeySlot| {
-        slot.header
-            .as_ref()
-            .is_some_and(|header| header.kind == wanted)
-    };
-    let matching: Vec<&KeySlot> = slots.iter().filter(of_kind).collect();
-    match matching[..] {
-        [slot] => Ok(slot.id.clone()),
-        _ => {
-            let text = format!(
-                "{} slots are of this kind: say which with --replace (`sluice key list`)",
-                matching.len()
-            );
-            Err(Usage(text).into())
-        }
     }
 }
 

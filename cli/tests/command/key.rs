@@ -36,7 +36,7 @@ fn keys_are_added_and_removed() {
         .fails(12, &["wrong key file"]);
     let last = home.sluice(&["key", "list", "--json"]).done().json();
     home.sluice(&["key", "remove", text(&last[0], "slot")])
-        .fails(1, &["the last one"]);
+        .fails(1, &["opened the repository just now", "key change"]);
     home.sluice(&["key", "remove", "ffff"])
         .fails(1, &["ffff", "sluice key list"]);
 }
@@ -60,30 +60,37 @@ fn a_change_adds_first_and_removes_then() {
 }
 
 #[test]
-fn a_change_in_doubt_asks_which() {
+fn a_change_replaces_the_key_that_is_used_or_the_one_that_is_named() {
     let home = Home::with_repository();
     home.sluice(&["key", "add", "--new-key", "second"]).done();
-    home.sluice(&["key", "change", "--new-key", "third"])
-        .fails(2, &["--replace"]);
-    assert!(!home.path("third").exists());
-    let slots = home.sluice(&["key", "list", "--json"]).done().json();
-    let first = slots
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|slot| slot["label"] == "first")
-        .unwrap();
-    home.sluice(&[
-        "key",
-        "change",
-        "--new-key",
-        "third",
-        "--replace",
-        text(first, "slot"),
-    ])
-    .done();
+    home.sluice(&["key", "change", "--new-key", "third"]).done();
     home.sluice(&["points"]).fails(12, &["wrong key file"]);
+    home.sluice(&["points", "--key-file", "second"]).done();
     home.sluice(&["points", "--key-file", "third"]).done();
+}
+
+/// Whoever can write to the store can plant slots that open for nobody.
+#[test]
+fn a_planted_slot_does_not_pass_for_one_that_opens() {
+    let home = Home::with_repository();
+    let own = home.objects("keys/slot").remove(0);
+    let planted = own.with_file_name("0123456789abcdef");
+    fs::copy(&own, &planted).unwrap();
+    fs::write(own.with_file_name("README"), "not a slot").unwrap();
+    fs::write(
+        own.parent()
+            .unwrap()
+            .with_file_name("default")
+            .join("README"),
+        "no keyring",
+    )
+    .unwrap();
+    let slot = own.file_name().unwrap().to_str().unwrap();
+    home.sluice(&["key", "remove", slot])
+        .fails(1, &["opened the repository just now"]);
+    home.sluice(&["points"]).done();
+    home.sluice(&["key", "remove", "0123456789abcdef"]).done();
+    home.sluice(&["points"]).done();
 }
 
 #[test]

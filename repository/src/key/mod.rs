@@ -10,7 +10,7 @@ mod keyring;
 mod secret;
 mod slot;
 
-pub(crate) use self::slot::{open_slot, parse_slot_header, seal_slot};
+pub(crate) use self::slot::{SlotError, open_slot, parse_slot_header, seal_slot};
 pub use self::{
     keyring::{KeyNumber, Keyring},
     secret::{KEY_FILE_PREFIX, Secret, SecretError},

@@ -62,6 +62,14 @@ impl Secret {
         Ok(Self::Passphrase(Zeroizing::new(text.to_owned())))
     }
 
+    /// The same once more, for another thread.
+    pub(crate) fn duplicate(&self) -> Self {
+        match self {
+            Self::KeyFile(bytes) => Self::KeyFile(bytes.clone()),
+            Self::Passphrase(text) => Self::Passphrase(text.clone()),
+        }
+    }
+
     /// The text of a key file; `None` for a passphrase.
     pub fn key_file_text(&self) -> Option<Zeroizing<String>> {
         match self {

@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
 
 use crate::{
-    format::{ARGON2_KIB_MAX, ARGON2_PASSES_MAX, DOMAIN},
+    format::{ARGON2_COST_MAX, ARGON2_KIB, ARGON2_KIB_MAX, ARGON2_PASSES, DOMAIN},
     id::RepositoryId,
     key::{Key, Secret},
     random,
@@ -18,10 +18,6 @@ use crate::{
 const MAGIC: &[u8; 8] = b"SLUICEKS";
 const VERSION: u8 = 1;
 const HEADER_BYTES_MAX: usize = 4096;
-
-/// 64 MiB and three passes: 0.15 CPU s. 256 MiB would be 0.6 to 0.9 s, and its memory, at each open.
-const ARGON2_KIB: u32 = 64 << 10;
-const ARGON2_PASSES: u32 = 3;
 
 /// How the root key is sealed in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -57,6 +53,13 @@ pub struct SlotHeader {
     /// Passes of Argon2id; 0 for a key file.
     #[n(5)]
     argon2_passes: u32,
+}
+
+impl SlotHeader {
+    /// What opening it takes: memory in KiB times passes.
+    pub(crate) fn cost(&self) -> u64 {
+        u64::from(self.argon2_kib) * u64::from(self.argon2_passes)
+    }
 }
 
 /// Why a slot does not open.
@@ -165,7 +168,7 @@ fn slot_key(secret: &Secret, header: &SlotHeader, clear: &[u8]) -> Result<Key, S
 }
 
 fn stretch(passphrase: &[u8], header: &SlotHeader) -> Result<Key, SlotError> {
-    if header.argon2_kib > ARGON2_KIB_MAX || header.argon2_passes > ARGON2_PASSES_MAX {
+    if header.argon2_kib > ARGON2_KIB_MAX || header.cost() > ARGON2_COST_MAX {
         return Err(SlotError::TooCostly);
     }
     let params = Params::new(header.argon2_kib, header.argon2_passes, 1, Some(32))
@@ -219,14 +222,16 @@ mod tests {
 
     #[test]
     fn a_costly_slot_is_refused_before_the_cost() {
-        let header = SlotHeader {
-            kind: SlotKind::Passphrase,
-            salt: [0; 32],
-            created_ms: 0,
-            label: String::new(),
-            argon2_kib: u32::MAX,
-            argon2_passes: 1,
-        };
-        assert_eq!(stretch(b"x", &header).err(), Some(SlotError::TooCostly));
+        for (argon2_kib, argon2_passes) in [(u32::MAX, 1), (ARGON2_KIB, 25), (8, u32::MAX)] {
+            let header = SlotHeader {
+                kind: SlotKind::Passphrase,
+                salt: [0; 32],
+                created_ms: 0,
+                label: String::new(),
+                argon2_kib,
+                argon2_passes,
+            };
+            assert_eq!(stretch(b"x", &header).err(), Some(SlotError::TooCostly));
+        }
     }
 }

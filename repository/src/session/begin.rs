@@ -11,7 +11,8 @@ use std::{
 use tokio::{sync::Mutex, task::JoinSet};
 
 use super::{
-    Parent, Result, Session, adopt, beat, index_point, records::Intent, remove_session_objects,
+    Parent, Result, SILENCE_MAX, Session, adopt, beat, index_point, records::Intent,
+    remove_session_objects,
 };
 use crate::{
     clock,
@@ -213,7 +214,7 @@ async fn other_sessions(
             Err(error) => return Err(error),
         };
         if intent.series == series {
-            let silent = now.duration_since(last).unwrap_or_default() > Repository::SILENCE_MAX;
+            let silent = now.duration_since(last).unwrap_or_default() > SILENCE_MAX;
             others.push(Other {
                 id,
                 intent,
