@@ -41,6 +41,9 @@ type Result<T> = std::result::Result<T, RepositoryError>;
 /// A writer that is silent for longer may be taken over by one on another host, so signs of life come at less than half
 /// of that.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(240);
+/// How long a writer may be silent before it counts as gone: two of its signs of life may be lost, or late by the time that a
+/// store takes to be reached again.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
 
 /// Time for the last words of a session that failed, most likely because of the store.
 const ABANDON_TIME_MAX: Duration = Duration::from_secs(10);
@@ -172,7 +175,7 @@ impl Session {
         manifest.parent = self.parent.as_ref().map(|parent| parent.point.id);
         manifest.parent_digest = self.parent.as_ref().map(|parent| parent.digest);
         manifest.started_ms = self.started_ms;
-        manifest.finished_ms = clock::now_ms();
+        manifest.finished_ms = self.finish_time(clock::now_ms());
         manifest.run.clone_from(&self.request.run);
         (manifest.attempt, manifest.fence) = (self.request.attempt, self.request.fence);
         VERSION.clone_into(&mut manifest.tool);
@@ -191,6 +194,22 @@ impl Session {
         index_point(&self.repository, &point).await;
         self.clean_up().await;
         Ok(point)
+    }
+
+    /// When the point is said to have been committed: after its parent, even if that was made by a clock ahead of ours,
+    /// since these times order the points of a series. Otherwise `latest` would go on naming the parent.
+    fn finish_time(&self, now_ms: u64) -> u64 {
+        let after_parent = self.parent.as_ref().map_or(0, |parent| {
+            parent.point.manifest.finished_ms.saturating_add(1)
+        });
+        if after_parent > now_ms {
+            tracing::warn!(
+                series = self.request.series,
+                ahead_seconds = (after_parent - now_ms) / 1000,
+                "the point before this one was made by a clock that is ahead of this machine's"
+            );
+        }
+        after_parent.max(now_ms)
     }
 
     /// Ends without a point and says so in its register, so that nobody waits for this session. What was uploaded stays
@@ -447,5 +466,37 @@ fn close(repository: &Repository, open: Option<PackBuilder>) -> Result<Option<Se
     match open.filter(|open| !open.is_empty()) {
         Some(open) => open.finish(repository.keys(), repository.id()).map(Some),
         None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CreateOptions, Secret, Selector, map::MapRoot, store::MemoryStore};
+
+    #[tokio::test]
+    async fn a_point_comes_after_its_parent_whatever_the_clocks_say() {
+        let store = Arc::new(MemoryStore::new());
+        let options = CreateOptions::default();
+        let repository = Repository::create(store, &Secret::draw_key_file(), &options)
+            .await
+            .unwrap();
+        let begin = || Session::begin(&repository, SessionRequest::default());
+        let manifest = Manifest {
+            volume: Some(MapRoot::empty(16, 1 << 16)),
+            ..Manifest::default()
+        };
+        let ahead = Manifest {
+            finished_ms: clock::now_ms() + 400 * 24 * 3600 * 1000,
+            ..manifest.clone()
+        };
+        let first = begin().await.unwrap();
+        first.write_register(&ahead).await.unwrap();
+        drop(first);
+        let second = begin().await.unwrap().commit(manifest).await.unwrap();
+        let points = repository.points().await.unwrap();
+        let latest = points.find(&Selector::default()).unwrap();
+        assert_eq!(latest.id, second.id);
+        assert_eq!(latest.manifest.finished_ms, ahead.finished_ms + 1);
     }
 }
