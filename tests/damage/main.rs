@@ -12,6 +12,7 @@ mod fill;
 mod fixture;
 mod observe;
 mod twins;
+mod losses;
 
 use crate::{
     action::ACTIONS,
