@@ -122,10 +122,11 @@ pub fn records(bytes: &[u8]) {
     body::<SessionId>(bytes);
 }
 
-fn body<T: Encode<()> + for<'b> Decode<'b, ()> + Debug>(bytes: &[u8]) -> Option<T> {
+fn body<T: Encode<()> + for<'b> Decode<'b, ()> + Debug + PartialEq>(bytes: &[u8]) -> Option<T> {
     let value: T = minicbor::decode(bytes).ok()?;
     let again = minicbor::to_vec(&value).expect("encoding into memory");
     let same: T = minicbor::decode(&again).expect("what was written is read");
+    assert_eq!(same, value, "written and read, it is another");
     assert_eq!(
         minicbor::to_vec(&same).expect("encoding into memory"),
         again

@@ -49,7 +49,7 @@ pub struct Selector {
 }
 
 /// A delete marker.
-#[derive(Debug, Encode, Decode)]
+#[derive(Debug, PartialEq, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct DeleteMarker {
     #[n(0)]
