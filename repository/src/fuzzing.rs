@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use minicbor::{Decode, Encode};
 
 use crate::{
-    format::{DOMAIN, TAG_BYTES},
+    format::TAG_BYTES,
     id::{ChunkId, PackId, RepositoryId, SessionId},
     key::{self, Key, Keyring, Secret},
     layout::{self, PackKind, SessionObject},
@@ -33,11 +33,7 @@ fn key() -> Key {
 }
 
 fn place() -> Place<'static> {
-    Place {
-        repository: RepositoryId::from_bytes([1; 16]),
-        domain: DOMAIN,
-        name: NAME,
-    }
+    Place::new(RepositoryId::from_bytes([1; 16]), NAME)
 }
 
 /// The superblock, in the clear.
