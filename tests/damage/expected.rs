@@ -128,7 +128,8 @@ pub(crate) fn expected(kind: Kind, action: Action) -> Expected {
         | Kind::SeriesEntry
         | Kind::VerifyRun
         | Kind::BadMark
-        | Kind::Probe => NONE,
+        | Kind::Probe
+        | Kind::Feature => NONE,
     }
 }
 

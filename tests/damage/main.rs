@@ -13,6 +13,7 @@ mod fixture;
 mod observe;
 mod twins;
 mod losses;
+mod page;
 
 use crate::{
     action::ACTIONS,
