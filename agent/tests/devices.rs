@@ -1,14 +1,17 @@
-//! Sources and changes on real devices and file systems, which need root; without it each test says that it skips.
+//! Sources and changes on real devices and file systems, which take root. A test that cannot run here passes, and says
+//! `SKIPPED` past the harness, so that it shows on the terminal and in the summary of `.ci/run`.
 //!
 //! One at a time, and apart from other tests: a program that is just being started shares this process's open files
 //! for a moment, which looks like another writer.
 
 use std::{
     fs::{self, File, OpenOptions},
+    io::{self, Write as _},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use agent::{
@@ -301,8 +304,11 @@ fn a_full_disk_is_told_and_nothing_is_left() {
     let point = folder.path().join("full");
     fs::create_dir(&point).unwrap();
     let place = point.to_str().unwrap();
-    if !run("mount", &["-t", "tmpfs", "-o", "size=1m", "none", place]) {
-        return skipped("cannot mount a small file system");
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "none", place])
+        .output();
+    if !done("mount", &mounted) {
+        return;
     }
     let target = FileTarget::create(point.join("volume")).unwrap();
     target.prepare(16 << 20).unwrap();
@@ -385,20 +391,13 @@ impl LoopDevice {
             .args(["--find", "--show"])
             .arg(path)
             .output();
-        match output {
-            Ok(output) if output.status.success() => Some(Self {
-                name: String::from_utf8(output.stdout)
-                    .expect("a path")
-                    .trim()
-                    .to_owned(),
-            }),
-            failed => {
-                skipped(&format!(
-                    "no loop device, this needs root and losetup: {failed:?}"
-                ));
-                None
-            }
+        if !done("losetup", &output) {
+            return None;
         }
+        let name = String::from_utf8(output.expect("it is done").stdout).expect("a path");
+        Some(Self {
+            name: name.trim().to_owned(),
+        })
     }
 }
 
@@ -427,18 +426,9 @@ impl Mounted {
         let file = File::create(&image).expect("make an image");
         file.set_len(512 << 20).expect("size an image");
         fs::create_dir(&point).expect("make a folder");
-        let run = |program: &str, arguments: &[&str], paths: &[&Path]| match Command::new(program)
-            .args(arguments)
-            .args(paths)
-            .output()
-        {
-            Ok(output) if output.status.success() => true,
-            failed => {
-                skipped(&format!(
-                    "{kind} cannot be made or mounted here: {program}: {failed:?}"
-                ));
-                false
-            }
+        let run = |program: &str, arguments: &[&str], paths: &[&Path]| {
+            let output = Command::new(program).args(arguments).args(paths).output();
+            done(program, &output)
         };
         let made = run(&format!("mkfs.{kind}"), options, &[&image]);
         (made && run("mount", &["-o", "loop"], &[&image, &point])).then(|| Self { point })
@@ -456,7 +446,24 @@ impl Drop for Mounted {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "a test that cannot run says why")]
-fn skipped(why: &str) {
-    println!("skipped: {why}");
+/// Whether a program that this test needs did its work; if not, says so.
+fn done(program: &str, output: &io::Result<Output>) -> bool {
+    let why = match output {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let rights = if nix::unistd::geteuid().is_root() {
+        "although this is root"
+    } else {
+        "which takes root"
+    };
+    let why = why.lines().next().unwrap_or("it failed");
+    let test = thread::current().name().unwrap_or("devices").to_owned();
+    // Not `eprintln!`, which the harness keeps to itself.
+    let line = format!("\nSKIPPED {test}: no {program} here, {rights}: {why}\n");
+    io::stderr()
+        .write_all(line.as_bytes())
+        .expect("standard error");
+    false
 }

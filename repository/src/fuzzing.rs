@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use minicbor::{Decode, Encode};
 
 use crate::{
-    format::{DOMAIN, TAG_BYTES},
+    format::TAG_BYTES,
     id::{ChunkId, PackId, RepositoryId, SessionId},
     key::{self, Key, Keyring, Secret},
     layout::{self, PackKind, SessionObject},
@@ -33,11 +33,7 @@ fn key() -> Key {
 }
 
 fn place() -> Place<'static> {
-    Place {
-        repository: RepositoryId::from_bytes([1; 16]),
-        domain: DOMAIN,
-        name: NAME,
-    }
+    Place::new(RepositoryId::from_bytes([1; 16]), NAME)
 }
 
 /// The superblock, in the clear.
@@ -122,10 +118,11 @@ pub fn records(bytes: &[u8]) {
     body::<SessionId>(bytes);
 }
 
-fn body<T: Encode<()> + for<'b> Decode<'b, ()> + Debug>(bytes: &[u8]) -> Option<T> {
+fn body<T: Encode<()> + for<'b> Decode<'b, ()> + Debug + PartialEq>(bytes: &[u8]) -> Option<T> {
     let value: T = minicbor::decode(bytes).ok()?;
     let again = minicbor::to_vec(&value).expect("encoding into memory");
     let same: T = minicbor::decode(&again).expect("what was written is read");
+    assert_eq!(same, value, "written and read, it is another");
     assert_eq!(
         minicbor::to_vec(&same).expect("encoding into memory"),
         again

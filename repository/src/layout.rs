@@ -195,9 +195,14 @@ pub fn parse_delete_marker(name: &str) -> Option<SessionId> {
     name.strip_prefix(&delete_markers())?.parse().ok()
 }
 
+/// The advisory index of all points.
+pub fn points_index() -> String {
+    format!("d/{DOMAIN}/i/points/")
+}
+
 /// The advisory index of a series' points, newest first.
 pub fn series_points(series_hash: &str) -> String {
-    format!("d/{DOMAIN}/i/points/{series_hash}/")
+    format!("{}{series_hash}/", points_index())
 }
 
 /// One entry of that index. `time_ms` counts down, so that byte order is newest first.

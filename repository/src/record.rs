@@ -6,7 +6,7 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use crate::{
-    format::{SUITE_BLAKE3_AES256GCM, TAG_BYTES},
+    format::{DOMAIN, SUITE_BLAKE3_AES256GCM, TAG_BYTES},
     id::RepositoryId,
     random,
     symmetric::Key,
@@ -44,6 +44,17 @@ pub(crate) struct Place<'a> {
     pub(crate) repository: RepositoryId,
     pub(crate) domain: &'a str,
     pub(crate) name: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// The place of the object called `name`.
+    pub(crate) fn new(repository: RepositoryId, name: &'a str) -> Self {
+        Self {
+            repository,
+            domain: DOMAIN,
+            name,
+        }
+    }
 }
 
 /// Why a record does not open. The caller adds the object's name.
@@ -101,6 +112,23 @@ pub(crate) fn open(
         .len();
     payload.truncate(plain);
     Ok(payload)
+}
+
+/// Opens a record with whichever of these keys it was sealed with, since it does not say.
+pub(crate) fn open_with_any<'k>(
+    keys: impl Iterator<Item = &'k Key>,
+    kind: RecordKind,
+    place: Place<'_>,
+    record: &[u8],
+) -> Result<Vec<u8>, RecordError> {
+    let mut result = Err(RecordError::Unauthentic);
+    for key in keys {
+        result = open(key, kind, place, record);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
 
 fn cipher(key: &Key, salt: &[u8]) -> LessSafeKey {

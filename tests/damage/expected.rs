@@ -106,6 +106,8 @@ pub(crate) fn expected(kind: Kind, action: Action) -> Expected {
         Kind::DeadMeta => dead_pack(action, Adopted::Perhaps),
         Kind::ChildRegister => register(action, &[Name::Child], &[Name::Child, Name::Other]),
         Kind::ParentRegister => register(action, &[Name::Parent], &[Name::Parent, Name::Other]),
+        // Nobody names a session that never committed.
+        Kind::Tombstone if action == Action::Missing => NONE,
         Kind::Tombstone => register(action, &[], &[]),
         // Markers count by name alone.
         Kind::DeleteMarker if action == Action::Missing => Expected {
@@ -126,7 +128,8 @@ pub(crate) fn expected(kind: Kind, action: Action) -> Expected {
         | Kind::SeriesEntry
         | Kind::VerifyRun
         | Kind::BadMark
-        | Kind::Probe => NONE,
+        | Kind::Probe
+        | Kind::Feature => NONE,
     }
 }
 
@@ -208,13 +211,12 @@ fn dead_pack(action: Action, adopted: Adopted) -> Expected {
 fn register(action: Action, lost: &'static [Name], swapped: &'static [Name]) -> Expected {
     match action {
         Action::Nothing => NONE,
-        Action::Missing => Expected { lost, ..NONE },
         Action::Duplicated => NOTICED,
         Action::Swapped => Expected {
             lost: swapped,
             ..NOTICED
         },
-        Action::Empty | Action::Cut(_) | Action::Flip(_) | Action::Foreign => {
+        Action::Missing | Action::Empty | Action::Cut(_) | Action::Flip(_) | Action::Foreign => {
             Expected { lost, ..NOTICED }
         }
     }

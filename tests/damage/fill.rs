@@ -89,6 +89,12 @@ pub(crate) async fn fill(
         .put_new(&probe, vec![1; 100].into())
         .await
         .expect("a probe");
+    let feature = format!("{}prune-later", layout::FEATURES);
+    world
+        .store
+        .put_new(&feature, vec![1; 100].into())
+        .await
+        .expect("a feature");
 
     let place = |name: String, sibling: String, free: String| Place {
         name,
@@ -206,6 +212,10 @@ pub(crate) async fn fill(
         (
             Kind::Probe,
             alone(probe, "v/probe/0123456789abcdef/race".to_owned()),
+        ),
+        (
+            Kind::Feature,
+            alone(feature, format!("{}prune-later-still", layout::FEATURES)),
         ),
     ]);
     for (kind, place) in &places {

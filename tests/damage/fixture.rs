@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     BadMark,
     /// What a probe leaves that was killed.
     Probe,
+    /// A mandatory feature that was added later, for an operation that this version does not have.
+    Feature,
 }
 
 /// All of them.
@@ -69,6 +71,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::VerifyRun,
     Kind::BadMark,
     Kind::Probe,
+    Kind::Feature,
 ];
 
 impl Kind {
@@ -169,6 +172,11 @@ impl Fixture {
     /// What a backup reads next.
     pub(crate) fn next(&self) -> Vec<u8> {
         next(&self.points[&Name::Child].1)
+    }
+
+    /// The name of the object of this kind that is damaged.
+    pub(crate) fn name(&self, kind: Kind) -> &str {
+        &self.places[&kind].name
     }
 
     pub(crate) async fn undamaged(&self) -> Cell {

@@ -12,6 +12,8 @@ mod fill;
 mod fixture;
 mod observe;
 mod twins;
+mod losses;
+mod page;
 
 use crate::{
     action::ACTIONS,

@@ -49,8 +49,8 @@ pub struct VerifyReport {
     pub read_bytes: u64,
     /// Objects that are not as they must be.
     pub damage: Vec<Damage>,
-    /// Which part a partial run read.
-    pub cycle: u64,
+    /// Its turn, which says which part a partial run read.
+    pub turn: u64,
     /// How long it took.
     pub duration: Duration,
 }
@@ -83,9 +83,9 @@ pub async fn verify(
     let packs = Packs::list(repository, &structure).await?;
     report.packs = packs.count();
     if percent > 0 {
-        report.cycle = repository.verify_cycle(percent).await?;
+        report.turn = repository.verify_turn(percent).await?;
         let read = Read::new(repository, control);
-        read.packs(packs.selected(percent, report.cycle)).await?;
+        read.packs(packs.selected(percent, report.turn)).await?;
         let found = read
             .found
             .into_inner()
@@ -111,7 +111,7 @@ pub async fn verify(
     let run = VerifyRun {
         at_ms: 0,
         percent,
-        cycle: report.cycle,
+        turn: report.turn,
         points: report.points,
         packs_read: report.packs_read,
         damaged: report
@@ -166,13 +166,13 @@ impl Packs {
         self.sessions.values().map(|packs| packs.len() as u64).sum()
     }
 
-    fn selected(&self, percent: u8, cycle: u64) -> Vec<(PackKind, PackId, u64)> {
+    fn selected(&self, percent: u8, turn: u64) -> Vec<(PackKind, PackId, u64)> {
         let all = self.sessions.iter().flat_map(|((kind, session), packs)| {
             packs
                 .iter()
                 .map(|(number, bytes)| (*kind, PackId::new(*session, *number), *bytes))
         });
-        all.filter(|(_, pack, _)| selected(*pack, percent, cycle))
+        all.filter(|(_, pack, _)| selected(*pack, percent, turn))
             .collect()
     }
 }

@@ -64,7 +64,7 @@ pub(crate) enum Command {
     Stats(Stats),
     /// Check that recovery points can be restored
     ///
-    /// Walks everything that points refer to, and with --read-data reads and opens that share of the data. A point that is
+    /// Walks everything that points refer to, and with --read-data reads and opens that part of the data. A point that is
     /// found damaged is marked, and `latest` passes it by. The exit code is 3 when damage was found.
     Verify(Verify),
     /// Forget recovery points

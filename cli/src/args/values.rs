@@ -55,7 +55,7 @@ pub(super) fn percent(text: &str) -> Result<u8, String> {
         .parse()
         .ok()
         .filter(|percent| *percent <= 100)
-        .ok_or_else(|| format!("`{text}` is not a share: write 0% to 100%"))
+        .ok_or_else(|| format!("`{text}` is not a percentage: write 0% to 100%"))
 }
 
 /// `KEY=VALUE`.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use repository::{Point, Points, SessionId, newest_good};
+use repository::{Point, Points, SessionId, layout, newest_good};
 use serde::Serialize;
 
 use super::points::matches;
 use crate::{
-    args::Forget,
+    args::{Forget, PointName},
     clock,
     context::Context,
     exit::{Exit, Usage},
@@ -67,10 +67,15 @@ pub(super) async fn run(context: &Context, arguments: &Forget) -> anyhow::Result
     } else {
         by_policy(&points.points, arguments, policy)
     };
+    let unreadable = arguments
+        .points
+        .iter()
+        .filter_map(|name| unreadable(&points, name));
     let ids: Vec<SessionId> = decisions
         .iter()
         .filter(|decision| decision.action == Action::Forget)
         .map(|decision| decision.point.id)
+        .chain(unreadable)
         .collect();
     if !arguments.dry_run && !ids.is_empty() {
         repository
@@ -83,10 +88,10 @@ pub(super) async fn run(context: &Context, arguments: &Forget) -> anyhow::Result
             forgotten: ids.len(),
             points: decisions,
         })?;
-    } else if decisions.is_empty() {
-        context.screen.note("no recovery points match");
-    } else {
+    } else if !decisions.is_empty() {
         print(table(&decisions))?;
+    } else if ids.is_empty() {
+        context.screen.note("no recovery points match");
     }
     let count = count(ids.len() as u64, "point");
     if arguments.dry_run {
@@ -104,6 +109,9 @@ pub(super) async fn run(context: &Context, arguments: &Forget) -> anyhow::Result
 fn by_name<'a>(points: &'a Points, arguments: &Forget) -> anyhow::Result<Vec<Decision<'a>>> {
     let mut chosen: BTreeMap<SessionId, &Point> = BTreeMap::new();
     for name in &arguments.points {
+        if unreadable(points, name).is_some() {
+            continue;
+        }
         let point = selection::find_in(points, name, arguments.series.as_deref(), None)?;
         chosen.insert(point.id, point);
     }
@@ -120,6 +128,15 @@ fn by_name<'a>(points: &'a Points, arguments: &Forget) -> anyhow::Result<Vec<Dec
         .into_values()
         .map(|point| decide(point, Action::Forget, "named"))
         .collect())
+}
+
+/// A point whose register is damaged or gone has nothing but its id, which must be given whole.
+fn unreadable(points: &Points, name: &PointName) -> Option<SessionId> {
+    let mut ids = points
+        .damaged
+        .iter()
+        .filter_map(|(object, _)| layout::parse_register(object));
+    ids.find(|id| id.to_string() == name.text)
 }
 
 /// Decides over the points that are looked at: those of one series, with all tags, or all.

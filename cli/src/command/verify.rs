@@ -31,7 +31,7 @@ struct Done {
     packs_read: u64,
     read_bytes: u64,
     read_data_percent: u8,
-    cycle: u64,
+    turn: u64,
     damage: Vec<Damaged>,
     duration_seconds: f64,
 }
@@ -99,7 +99,7 @@ async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
         packs,
         packs_read,
         read_bytes,
-        cycle,
+        turn,
         duration,
         ..
     } = report;
@@ -115,7 +115,7 @@ async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
         packs_read,
         read_bytes,
         read_data_percent: percent,
-        cycle,
+        turn,
         damage: report.damage.into_iter().map(damaged).collect(),
         duration_seconds: duration.as_secs_f64(),
     })
@@ -164,7 +164,7 @@ fn data(done: &Done) -> String {
         packs_read,
         read_bytes,
         read_data_percent: percent,
-        cycle,
+        turn,
         ..
     } = done;
     match percent {
@@ -179,7 +179,7 @@ fn data(done: &Done) -> String {
             format!(
                 "{packs_read} of {} read, {read}; part {} of {parts}",
                 count(*packs, "pack"),
-                cycle % parts + 1
+                turn % parts + 1
             )
         }
     }

@@ -1,5 +1,7 @@
 //! `sluice forget`.
 
+use std::fs;
+
 use crate::support::{Home, text};
 
 fn home() -> (Home, Vec<String>) {
@@ -77,4 +79,27 @@ fn young_points_are_kept() {
         .fails(2, &["--keep-last", "--keep-within"]);
     home.sluice(&["forget", "--keep-within", "soon"])
         .fails(2, &["30d"]);
+}
+
+#[test]
+fn a_point_that_is_gone_is_told_and_can_be_given_up() {
+    let (home, ids) = home();
+    let register = home.path(&format!("repository/d/default/c/00000000/{}", ids[1]));
+    fs::remove_file(register).unwrap();
+    for arguments in [&["points"][..], &["verify"]] {
+        let ran = home.sluice(arguments);
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        let told = format!("{}{}", ran.stdout, ran.stderr);
+        let way_out = format!("sluice forget {}", ids[1]);
+        assert!(
+            told.contains("missing") && told.contains(&way_out),
+            "{told}"
+        );
+    }
+    home.sluice(&["forget", &ids[1][..8]])
+        .fails(1, &["no recovery point"]);
+    let gone = home.sluice(&["forget", &ids[1], "--json"]).done().json();
+    assert_eq!(gone["forgotten"], 1);
+    home.sluice(&["verify"]).done();
+    assert_eq!(left(&home), [&ids[..1], &ids[2..]].concat());
 }

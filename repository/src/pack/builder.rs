@@ -13,17 +13,15 @@ use crate::{
     layout::{self, PackKind},
     pack::{
         HEADER_BYTES, TRAILER_BYTES, Trailer, encode_header,
-        table::{Slot, copy_name, encode_table, seal_table},
+        table::{SLOT_BYTES, Slot, TABLE_HEADER_BYTES, encode_table, seal_table},
     },
     random, record,
     reference::{Codec, Reference},
     seal::{self, Compression, Compressor, Opener, Pressure},
 };
 
-/// Bytes of the slot table that one slot takes.
-const SLOT_TABLE_SLOT_BYTES: usize = 48;
-/// Bytes a table takes besides its slots.
-const SLOT_TABLE_FIXED_BYTES: usize = 24 + record::OVERHEAD_BYTES;
+/// Bytes a sealed table takes besides its slots.
+const SLOT_TABLE_FIXED_BYTES: usize = TABLE_HEADER_BYTES + record::OVERHEAD_BYTES;
 
 /// Buffers for packs: so many and no more, reused, which bounds what sealing and uploading hold in memory.
 #[derive(Clone, Debug)]
@@ -162,7 +160,7 @@ impl PackBuilder {
 
     /// Whether a chunk of this length fits, whatever its contents.
     pub(crate) fn fits(&self, plain_bytes: usize) -> bool {
-        let table = SLOT_TABLE_FIXED_BYTES + (self.slots.len() + 1) * SLOT_TABLE_SLOT_BYTES;
+        let table = SLOT_TABLE_FIXED_BYTES + (self.slots.len() + 1) * SLOT_BYTES;
         self.slots.len() < PACK_SLOTS_MAX
             && self.used + plain_bytes + TAG_BYTES + table + TRAILER_BYTES
                 <= self.buffer.bytes.len()
@@ -234,7 +232,7 @@ impl PackBuilder {
             self.buffer.bytes[self.used..self.used + part.len()].copy_from_slice(part);
             self.used += part.len();
         }
-        let copy = seal_table(keys, repository, &copy_name(self.id), &plain);
+        let copy = seal_table(keys, repository, &layout::slot_table(self.id), &plain);
         let body = Bytes::from_owner(self.buffer).slice(..self.used);
         Ok(SealedPack {
             kind: self.kind,

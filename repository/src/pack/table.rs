@@ -4,14 +4,15 @@ use crate::{
     format::{PACK_SLOTS_MAX, TAG_BYTES},
     id::{ChunkId, PackId, RepositoryId},
     key::{KeyNumber, Keyring},
-    layout,
     pack::HEADER_BYTES,
     record::{self, Place, RecordError, RecordKind},
     reference::{Codec, Reference},
 };
 
-const SLOT_BYTES: usize = 48;
-const TABLE_HEADER_BYTES: usize = 24;
+/// Bytes of the table that one slot takes.
+pub(super) const SLOT_BYTES: usize = 48;
+/// Bytes of the table before its first slot.
+pub(super) const TABLE_HEADER_BYTES: usize = 24;
 
 /// One sealed chunk of a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,11 +115,7 @@ pub(crate) fn seal_table(
     name: &str,
     plain: &[u8],
 ) -> Vec<u8> {
-    let place = Place {
-        repository,
-        domain: crate::format::DOMAIN,
-        name,
-    };
+    let place = Place::new(repository, name);
     record::seal(keys.records(), RecordKind::SlotTable, place, plain)
 }
 
@@ -130,27 +127,12 @@ pub(crate) fn open_table(
     pack: PackId,
     sealed: &[u8],
 ) -> Result<Table, RecordError> {
-    let place = Place {
-        repository,
-        domain: crate::format::DOMAIN,
-        name,
-    };
-    let mut result = Err(RecordError::Unauthentic);
-    for key in keys.record_keys() {
-        result = record::open(key, RecordKind::SlotTable, place, sealed);
-        if result.is_ok() {
-            break;
-        }
-    }
-    let table = decode_table(&result?).ok_or(RecordError::NotARecord)?;
+    let place = Place::new(repository, name);
+    let plain = record::open_with_any(keys.record_keys(), RecordKind::SlotTable, place, sealed)?;
+    let table = decode_table(&plain).ok_or(RecordError::NotARecord)?;
     if table.pack == pack {
         Ok(table)
     } else {
         Err(RecordError::Unauthentic)
     }
-}
-
-/// The name of the advisory copy.
-pub(crate) fn copy_name(pack: PackId) -> String {
-    layout::slot_table(pack)
 }

@@ -192,3 +192,6 @@ impl Point {
         self.manifest.volume.map_or(0, |map| map.volume_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

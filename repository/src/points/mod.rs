@@ -1,6 +1,8 @@
 //! Points of a repository: list, find, forget.
 
-use std::collections::BTreeMap;
+mod lost;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
 use minicbor::{Decode, Encode};
@@ -28,7 +30,8 @@ const REQUESTS: usize = 32;
 pub struct Points {
     /// Points that were not forgotten, oldest first.
     pub points: Vec<Point>,
-    /// Registers that cannot be read, and why. Other points are whole all the same.
+    /// Registers that cannot be read, and why: also those that are gone although something names them. Other points are
+    /// whole all the same.
     pub damaged: Vec<(String, RepositoryError)>,
 }
 
@@ -46,7 +49,7 @@ pub struct Selector {
 }
 
 /// A delete marker.
-#[derive(Debug, Encode, Decode)]
+#[derive(Debug, PartialEq, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct DeleteMarker {
     #[n(0)]
@@ -116,10 +119,11 @@ impl Repository {
             .marked(&layout::bad_points(), layout::parse_bad_point)
             .await?;
         let names = list_all(&**self.store(), &layout::registers()).await?;
-        let ids = names
+        let ids: BTreeSet<SessionId> = names
             .iter()
-            .filter_map(|entry| layout::parse_register(&entry.name));
-        let wanted: Vec<SessionId> = ids.filter(|id| !forgotten.contains(id)).collect();
+            .filter_map(|entry| layout::parse_register(&entry.name))
+            .collect();
+        let wanted: Vec<SessionId> = ids.difference(&forgotten).copied().collect();
         let mut read = stream::iter(wanted)
             .map(|id| async move { (id, self.register(id).await) })
             .buffered(REQUESTS);
@@ -145,6 +149,8 @@ impl Repository {
                 Err(error) => return Err(error),
             }
         }
+        let lost = self.lost_registers(&found.points, &ids).await?;
+        found.damaged.extend(lost);
         found
             .points
             .sort_by_key(|point| (point.manifest.finished_ms, point.id));
@@ -263,7 +269,7 @@ impl Repository {
         &self,
         prefix: &str,
         parse: impl Fn(&str) -> Option<SessionId>,
-    ) -> Result<std::collections::BTreeSet<SessionId>> {
+    ) -> Result<BTreeSet<SessionId>> {
         let entries = list_all(&**self.store(), prefix).await?;
         Ok(entries
             .iter()
@@ -274,6 +280,7 @@ impl Repository {
     async fn exists(&self, name: &str) -> Result<bool> {
         match self.store().get(name, RECORD_BYTES_MAX).await {
             Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::TooLarge => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error.into()),
         }
