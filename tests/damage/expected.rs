@@ -136,10 +136,10 @@ pub(crate) fn expected(kind: Kind, action: Action) -> Expected {
 fn superblock(action: Action) -> Expected {
     let closed: &[&str] = match action {
         Action::Duplicated | Action::Swapped | Action::Nothing => return NONE,
-        Action::Missing | Action::Empty | Action::Cut(At::Start) | Action::Flip(At::Start) => {
-            &["is not a Sluice repository"]
+        Action::Missing => &["put the object `super` back"],
+        Action::Empty | Action::Cut(_) | Action::Flip(At::Start | At::End) => {
+            &["`super` is damaged"]
         }
-        Action::Cut(At::Middle | At::End) | Action::Flip(At::End) => &["`super` is damaged"],
         // The id is in the middle, and what is sealed for another repository does not open.
         Action::Flip(At::Middle) => &["`super` is damaged", "wrong key file"],
         Action::Foreign => &["wrong key file"],
