@@ -435,7 +435,9 @@ fn again_with_fewer_rights(test: &str) {
 
 /// Says that a test cannot run here. Not with `eprintln!`, which the harness keeps to itself.
 fn skipped(test: &str, why: &str) {
-    let line = format!("\nSKIPPED {test}: {why}\n");
+    let root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    let who = if root { " although this is root" } else { "" };
+    let line = format!("\nSKIPPED {test}{who}: {why}\n");
     io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
