@@ -1,0 +1,48 @@
+//! Servers that lie: what they answer costs little memory, ends, and is refused by its name.
+
+use std::error::Error as _;
+
+use repository::store::{ErrorKind, Store, StoreError, list_all};
+use support::s3_faults::Fault;
+
+use crate::{Faulty, body};
+
+/// Every attempt of every operation fails like this.
+const ALWAYS: usize = 100;
+
+/// An error and what caused it.
+fn told(error: &StoreError) -> String {
+    let cause = error.source().map(ToString::to_string);
+    format!("{error}: {}", cause.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn names_outside_the_prefix_are_refused_at_once() {
+    let outside = "<?xml version=\"1.0\"?><ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key>\
+                   <Size>1</Size><LastModified>2026-11-20T00:00:00.000Z</LastModified></Contents></ListBucketResult>";
+    let server = Faulty::start().await;
+    server
+        .faulty
+        .fail(ALWAYS, "GET", Fault::Answer(200, outside));
+    let listed = server.store.list("keys/slot/", None).await;
+    let error = listed.expect_err("`a` is not in the folder asked for");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(told(&error).contains("prefix"), "{}", told(&error));
+    assert_eq!(server.methods(), "GET");
+}
+
+#[tokio::test]
+async fn names_that_no_object_may_have_are_skipped() {
+    let server = Faulty::start().await;
+    server.store.put_new("a/object", body(10)).await.unwrap();
+    for foreign in ["a/ foreign", "a/../up", "a/.hidden", "a/zz\u{202e}"] {
+        let key = format!("some/prefix/{foreign}");
+        server
+            .sound
+            .buckets
+            .overwrite(support::s3_server::BUCKET, &key, "");
+    }
+    let listed = list_all(&server.store, "a/").await.unwrap();
+    let names: Vec<_> = listed.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, ["a/object"]);
+}
