@@ -46,3 +46,19 @@ async fn names_that_no_object_may_have_are_skipped() {
     let names: Vec<_> = listed.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(names, ["a/object"]);
 }
+
+#[tokio::test]
+async fn long_messages_of_the_server_are_cut() {
+    let long = format!(
+        "<Error><Code>AccessDenied</Code><Message>{}</Message></Error>",
+        "x".repeat(5000)
+    );
+    let server = Faulty::start().await;
+    server
+        .faulty
+        .fail(1, "GET", Fault::Answer(403, long.leak()));
+    let error = server.store.get("object", 10).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied);
+    let told = told(&error);
+    assert!(told.len() < 500 && told.contains("xxx"), "{told}");
+}

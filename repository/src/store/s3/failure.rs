@@ -11,6 +11,9 @@ use thiserror::Error;
 
 use crate::store::{ErrorKind, StoreError};
 
+/// How much of a server's own words is shown: enough for any sentence, too little to flood a log.
+const SHOWN_CHARS_MAX: usize = 300;
+
 /// What is done about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Course {
@@ -109,7 +112,9 @@ impl Failure {
         let (kind, course) = meaning(status, code.unwrap_or_default());
         let mut cause = format!("http {status}");
         for part in [code, message].into_iter().flatten() {
-            cause = cause + ": " + &part.replace(char::is_control, " ");
+            let shown = part.chars().take(SHOWN_CHARS_MAX);
+            cause.push_str(": ");
+            cause.extend(shown.map(|c| if c.is_control() { ' ' } else { c }));
         }
         Self {
             kind,
@@ -235,5 +240,12 @@ mod tests {
     fn causes_stay_on_one_line() {
         let failure = Failure::answered(400, Some("Bad"), Some("first\nsecond"));
         assert_eq!(failure.to_string(), "http 400: Bad: first second");
+    }
+
+    #[test]
+    fn a_server_does_not_flood_the_log() {
+        let failure = Failure::answered(403, Some("Denied"), Some(&"é".repeat(5_000)));
+        let expected = format!("http 403: Denied: {}", "é".repeat(300));
+        assert_eq!(failure.to_string(), expected);
     }
 }
