@@ -1,8 +1,8 @@
 //! Servers that lie: what they answer costs little memory, ends, and is refused by its name.
 
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
-use repository::store::{ErrorKind, Store, StoreError, list_all};
+use repository::store::{ErrorKind, Store, StoreError, list_all, s3::S3Config};
 use support::s3_faults::Fault;
 
 use crate::{Faulty, body};
@@ -10,10 +10,57 @@ use crate::{Faulty, body};
 /// Every attempt of every operation fails like this.
 const ALWAYS: usize = 100;
 
+/// What does not end is soon given up.
+fn impatient(config: &mut S3Config) {
+    config.patience.stall = Duration::from_secs(2);
+}
+
 /// An error and what caused it.
 fn told(error: &StoreError) -> String {
     let cause = error.source().map(ToString::to_string);
     format!("{error}: {}", cause.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn an_answer_that_never_ends_is_cut_off() {
+    for status in [200, 500] {
+        let server = Faulty::start_with(impatient).await;
+        let fail = |method| {
+            server.faulty.forgive();
+            server.faulty.fail(ALWAYS, method, Fault::Endless(status));
+        };
+        let store = &server.store;
+        fail("GET");
+        let mut errors = vec![store.list("a/", None).await.map(drop)];
+        // A successful answer to a read is taken as it comes, and has a length.
+        if status != 200 {
+            errors.push(store.get("a/object", 10).await.map(drop));
+        }
+        fail("PUT");
+        errors.push(store.put_new("a/object", body(10)).await);
+        fail("DELETE");
+        errors.push(store.delete("a/object").await);
+        for outcome in errors {
+            let error = told(&outcome.expect_err("no answer"));
+            assert!(error.contains("`a/"), "{error}");
+            assert!(error.contains("larger than 4 MiB"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_is_given_up() {
+    let server = Faulty::start_with(|config| {
+        config.patience.stall = Duration::from_millis(500);
+    })
+    .await;
+    server.faulty.fail(ALWAYS, "GET", Fault::Drip(200));
+    let error = server.store.list("", None).await.expect_err("no answer");
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{}", told(&error));
+    server.faulty.forgive();
+    server.faulty.fail(ALWAYS, "DELETE", Fault::Drip(500));
+    let error = server.store.delete("object").await.expect_err("no answer");
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{}", told(&error));
 }
 
 #[tokio::test]

@@ -7,8 +7,10 @@ use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
+use http_body_util::LengthLimitError;
 use thiserror::Error;
 
+use super::answer::TOO_LARGE;
 use crate::store::{ErrorKind, StoreError};
 
 /// How much of a server's own words is shown: enough for any sentence, too little to flood a log.
@@ -82,6 +84,9 @@ impl Failure {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
+        if is_too_large(error) {
+            return Self::nonsense(TOO_LARGE);
+        }
         if let Some(answer) = error.raw_response() {
             let status = answer.status().as_u16();
             let metadata = error.as_service_error();
@@ -152,6 +157,18 @@ fn meaning(status: u16, code: &str) -> (ErrorKind, Course) {
         (_, 500..) => (ErrorKind::Unreachable, Course::Doubt),
         _ => (ErrorKind::Other, Course::Final),
     }
+}
+
+/// Whether an answer was cut off.
+fn is_too_large(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        next = cause(error);
+    }
+    false
 }
 
 /// What on this side keeps a request from ever being answered.
