@@ -1,6 +1,7 @@
 //! S3 over the network: a sound server and one that fails on purpose, both in this process.
 
 mod faults;
+mod hostile;
 mod pace;
 mod refusals;
 mod sound;

@@ -6,6 +6,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
@@ -40,6 +41,10 @@ pub enum Fault {
     Cut(usize),
     /// The body of the answer stops after so many bytes.
     Stall(usize),
+    /// The request is read, not passed on, and answered with this status and a body that is not seen to end.
+    Endless(u16),
+    /// The same, a byte at a time: something moves, for ever.
+    Drip(u16),
 }
 
 /// The errors that S3 answers with.
@@ -215,6 +220,14 @@ async fn serve(
             discard(&mut client, rest).await?;
             std::future::pending().await
         }
+        Some(Fault::Endless(status)) => {
+            discard(&mut client, rest).await?;
+            endless(&mut client, status).await
+        }
+        Some(Fault::Drip(status)) => {
+            discard(&mut client, rest).await?;
+            drip(&mut client, status).await
+        }
         Some(Fault::Corrupt) => {
             if early.is_empty() {
                 client.read_buf(&mut early).await?;
@@ -292,6 +305,36 @@ async fn answer(client: &mut TcpStream, status: u16, body: &str) -> io::Result<(
     client.write_all(head.as_bytes()).await?;
     client.write_all(body.as_bytes()).await?;
     client.shutdown().await
+}
+
+/// Answers with well-formed XML as fast as it is taken: after 64 MiB we know that the client would take all.
+async fn endless(client: &mut TcpStream, status: u16) -> io::Result<()> {
+    start_chunks(client, status).await?;
+    let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+    for _ in 0..1024 {
+        client.write_all(chunk.as_bytes()).await?;
+    }
+    std::future::pending().await
+}
+
+/// Answers with well-formed XML as slowly as can be called moving.
+async fn drip(client: &mut TcpStream, status: u16) -> io::Result<()> {
+    start_chunks(client, status).await?;
+    loop {
+        client.write_all(b"1\r\n \r\n").await?;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Begins an answer of unknown length.
+async fn start_chunks(client: &mut TcpStream, status: u16) -> io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 {status} Scripted\r\ncontent-type: application/xml\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    client.write_all(head.as_bytes()).await?;
+    client
+        .write_all(b"16\r\n<?xml version=\"1.0\" ?>\r\n")
+        .await
 }
 
 /// Passes a request on, asking the server to close its connection after the answer.

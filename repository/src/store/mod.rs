@@ -14,6 +14,7 @@
 
 mod error;
 mod name;
+mod listing;
 mod pace;
 mod memory;
 mod directory;
@@ -31,6 +32,7 @@ use bytes::Bytes;
 pub use self::{
     directory::DirectoryStore,
     error::{ErrorKind, StoreError},
+    listing::list_all,
     memory::MemoryStore,
     pace::{PACE_FRAME_BYTES, Pace, Unpaced},
 };
@@ -102,19 +104,4 @@ pub struct Entry {
     pub bytes: u64,
     /// When it was written, by the store's own clock. Compare it only with other times of the same store.
     pub modified: SystemTime,
-}
-
-/// Lists everything that starts with `prefix`; for prefixes whose number of names is bounded by what they are.
-pub async fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<Entry>> {
-    let mut entries: Vec<Entry> = Vec::new();
-    loop {
-        let page = store
-            .list(prefix, entries.last().map(|entry| entry.name.as_str()))
-            .await?;
-        let empty = page.entries.is_empty();
-        entries.extend(page.entries);
-        if !page.more || empty {
-            return Ok(entries);
-        }
-    }
 }

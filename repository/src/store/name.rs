@@ -17,11 +17,16 @@ struct NameError;
 
 /// Refuses names that could leave the store, or that another store could not keep.
 pub(crate) fn check(operation: &'static str, name: &str) -> Result<()> {
-    if name.len() <= NAME_BYTES_MAX && name.split('/').all(segment_is_valid) {
+    if is_valid(name) {
         Ok(())
     } else {
         Err(StoreError::new(operation, name, ErrorKind::Other).because(NameError))
     }
+}
+
+/// Whether an object may have this name.
+pub(crate) fn is_valid(name: &str) -> bool {
+    name.len() <= NAME_BYTES_MAX && name.split('/').all(segment_is_valid)
 }
 
 /// Whether this may stand between two slashes. A leading dot is ours: `..`, `.tmp`, and what NFS leaves behind.

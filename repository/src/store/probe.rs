@@ -19,6 +19,9 @@ use crate::{
 /// Writers that race for one name: enough that a server with several gateways gets them at more than one.
 const RACERS: usize = 8;
 
+/// The most that is read of an object of 1 KiB or less; a store that has more under its name is not what we wrote to.
+const READ_BYTES_MAX: u64 = 1 << 20;
+
 /// `Last-Modified` has whole seconds.
 const CLOCK_RESOLUTION: Duration = Duration::from_secs(1);
 
@@ -166,7 +169,7 @@ impl Probing<'_> {
     }
 
     async fn read(&self, name: &str) -> Result<Option<Bytes>> {
-        match self.store.get(name, u64::MAX).await {
+        match self.store.get(name, READ_BYTES_MAX).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             result => result.map(Some),
         }

@@ -2,12 +2,14 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a flaw shows in one place")]
 
-use std::{collections::BTreeMap, ops::Range, sync::Mutex};
+use std::{collections::BTreeMap, ops::Range, sync::Mutex, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::store::{ErrorKind, MemoryStore, Page, Result, Store, StoreError};
+use crate::store::{
+    Entry, ErrorKind, LIST_PAGE_ENTRIES, MemoryStore, Page, Result, Store, StoreError,
+};
 
 /// What may be wrong with a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub(in crate::store) enum Flaw {
     ListsAfterInclusively,
     EndsAfterAPage,
     PromisesMoreForEver,
+    RepeatsPages,
+    InventsNames,
+    ListsForeignNames,
+    IgnoresPrefixes,
     ShiftsParts,
     CutsParts,
     IgnoresBytesMax,
@@ -194,6 +200,22 @@ impl Store for Flawed {
             let folder = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
             return self.memory.list(folder, after).await;
         }
+        if self.has(Flaw::IgnoresPrefixes) {
+            return self.memory.list("", after).await;
+        }
+        if self.has(Flaw::RepeatsPages) {
+            let entries = self.memory.list(prefix, None).await?.entries;
+            let more = !entries.is_empty();
+            return Ok(Page { entries, more });
+        }
+        if self.has(Flaw::InventsNames) {
+            let first = after.map_or(0, |after| after[prefix.len()..].parse::<u64>().unwrap() + 1);
+            let names = (first..).map(|number| format!("{prefix}{number:0>20}"));
+            return Ok(Page {
+                entries: names.take(LIST_PAGE_ENTRIES).map(entry).collect(),
+                more: true,
+            });
+        }
         let mut page = self.memory.list(prefix, after).await?;
         match self.flaw {
             Flaw::ListsUnsorted => page
@@ -214,6 +236,11 @@ impl Store for Flawed {
             }
             Flaw::EndsAfterAPage => page.more = false,
             Flaw::PromisesMoreForEver => page.more = true,
+            Flaw::ListsForeignNames if !page.more => {
+                let foreign =
+                    ["~", "~/..", "~a b", "~\u{202e}"].map(|end| format!("{prefix}{end}"));
+                page.entries.extend(foreign.map(entry));
+            }
             _ => {}
         }
         Ok(page)
@@ -228,5 +255,14 @@ impl Store for Flawed {
             self.memory.get(name, u64::MAX).await?;
         }
         self.memory.delete(name).await
+    }
+}
+
+/// What a listing says about an object that is not there.
+fn entry(name: String) -> Entry {
+    Entry {
+        name,
+        bytes: 1,
+        modified: SystemTime::UNIX_EPOCH,
     }
 }

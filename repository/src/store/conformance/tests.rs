@@ -50,6 +50,8 @@ async fn every_flaw_is_found() {
         ),
         (Flaw::EndsAfterAPage, "a long listing comes in pages"),
         (Flaw::PromisesMoreForEver, "a long listing comes in pages"),
+        (Flaw::RepeatsPages, "a long listing comes in pages"),
+        (Flaw::IgnoresPrefixes, "a listing starts with any prefix"),
         (Flaw::ShiftsParts, "every part of an object can be read"),
         (Flaw::CutsParts, "a part beyond the end is refused"),
         (

@@ -13,7 +13,10 @@ use nix::{
 };
 
 use super::folder::{FOLDER, Root};
-use crate::store::{Entry, LIST_PAGE_ENTRIES, Page, name};
+use crate::store::{
+    Entry, LIST_PAGE_ENTRIES, Page,
+    name::{self, NAME_BYTES_MAX},
+};
 
 /// Lists a page of names that start with `prefix` and sort after `after`.
 pub(super) fn page(root: &Root, prefix: &str, after: &str) -> nix::Result<Page> {
@@ -98,6 +101,10 @@ impl Listing<'_> {
                 Kind::Folder => format!("{path}{segment}/"),
                 Kind::Foreign => return,
             };
+            // Nothing of ours is so deep; whoever made it so would have us hold a folder open for each level.
+            if name.len() > NAME_BYTES_MAX {
+                return;
+            }
             // A folder is worth a visit when names in it may match, even if it is shorter than the prefix or the
             // name to start after.
             let leads_to = |end: &str| kind == Kind::Folder && end.starts_with(&name);

@@ -523,3 +523,26 @@ async fn a_read_only_disk_can_be_read() {
     assert_eq!(store.get("d/x", 10).await.unwrap(), "1");
     assert_eq!(names(&store, "").await, ["d/x"]);
 }
+
+#[tokio::test]
+async fn folders_deeper_than_any_name_are_not_visited() {
+    let (_folder, store) = store();
+    put(&store, "d/x", "1").await.unwrap();
+    // 604 bytes of folders are names still; 805 are not.
+    let segment = "s".repeat(200);
+    let deep = [segment.as_str(); 4];
+    for folders in [&deep[..3], &deep] {
+        let folder = store.path.join("d").join(folders.join("/"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("file"), "2").unwrap();
+    }
+    let listed = names(&store, "d/").await;
+    let reached = format!("d/{}/file", deep[..3].join("/"));
+    assert_eq!(listed, [reached.as_str(), "d/x"]);
+    for name in listed {
+        store
+            .get(&name, 10)
+            .await
+            .expect("what is listed can be read");
+    }
+}

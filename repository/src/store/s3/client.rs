@@ -11,6 +11,7 @@ use aws_sdk_s3::{
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
 use super::{
+    answer::Bounded,
     config::{S3Config, Trust, check_certificates},
     credentials::Credentials,
     error::S3ConfigError,
@@ -33,6 +34,7 @@ fn settings(config: &S3Config) -> Builder {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(config.region.clone()))
         .force_path_style(config.path_style)
+        .interceptor(Bounded)
         // Our own loop knows what may be repeated, and sees every refusal.
         .retry_config(RetryConfig::disabled())
         // Our own watch covers what these do not: large bodies, paced bodies, the wait for an answer.

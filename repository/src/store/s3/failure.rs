@@ -7,9 +7,14 @@ use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
+use http_body_util::LengthLimitError;
 use thiserror::Error;
 
+use super::answer::TOO_LARGE;
 use crate::store::{ErrorKind, StoreError};
+
+/// How much of a server's own words is shown: enough for any sentence, too little to flood a log.
+const SHOWN_CHARS_MAX: usize = 300;
 
 /// What is done about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +84,9 @@ impl Failure {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
+        if is_too_large(error) {
+            return Self::nonsense(TOO_LARGE);
+        }
         if let Some(answer) = error.raw_response() {
             let status = answer.status().as_u16();
             let metadata = error.as_service_error();
@@ -109,7 +117,9 @@ impl Failure {
         let (kind, course) = meaning(status, code.unwrap_or_default());
         let mut cause = format!("http {status}");
         for part in [code, message].into_iter().flatten() {
-            cause = cause + ": " + &part.replace(char::is_control, " ");
+            let shown = part.chars().take(SHOWN_CHARS_MAX);
+            cause.push_str(": ");
+            cause.extend(shown.map(|c| if c.is_control() { ' ' } else { c }));
         }
         Self {
             kind,
@@ -147,6 +157,18 @@ fn meaning(status: u16, code: &str) -> (ErrorKind, Course) {
         (_, 500..) => (ErrorKind::Unreachable, Course::Doubt),
         _ => (ErrorKind::Other, Course::Final),
     }
+}
+
+/// Whether an answer was cut off.
+fn is_too_large(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        next = cause(error);
+    }
+    false
 }
 
 /// What on this side keeps a request from ever being answered.
@@ -235,5 +257,12 @@ mod tests {
     fn causes_stay_on_one_line() {
         let failure = Failure::answered(400, Some("Bad"), Some("first\nsecond"));
         assert_eq!(failure.to_string(), "http 400: Bad: first second");
+    }
+
+    #[test]
+    fn a_server_does_not_flood_the_log() {
+        let failure = Failure::answered(403, Some("Denied"), Some(&"é".repeat(5_000)));
+        let expected = format!("http 403: Denied: {}", "é".repeat(300));
+        assert_eq!(failure.to_string(), expected);
     }
 }

@@ -9,7 +9,10 @@ use super::{
     body::Watch,
     failure::{Course, Failure},
 };
-use crate::store::{Entry, ErrorKind, LIST_PAGE_ENTRIES, Page, Result};
+use crate::store::{
+    Entry, ErrorKind, LIST_PAGE_ENTRIES, Page, Result,
+    listing::{Unsound, checked},
+};
 
 /// Pages without an entry, yet not the last, that are read on through: servers send them while they skip deleted keys.
 const EMPTY_PAGES_MAX: usize = 100;
@@ -23,31 +26,16 @@ impl S3Store {
         loop {
             let failure = match self.list_once(prefix, after, token.clone()).await {
                 Err(failure) => failure,
-                Ok(answer) => {
-                    let entries: Option<Vec<Entry>> = answer
-                        .contents()
-                        .iter()
-                        .filter(|object| !is_folder(object))
-                        .map(|object| self.entry(object))
-                        .collect();
-                    let more = answer.is_truncated().unwrap_or_default();
-                    match entries {
-                        None => Failure::nonsense("an entry lacks its name, size or time"),
-                        Some(entries) if !follow(&entries, after) => {
-                            let cause = "names are not listed in byte order";
-                            Failure::new(ErrorKind::Unsupported, Course::Final, cause)
-                        }
-                        Some(entries) if !entries.is_empty() || !more => {
-                            return Ok(Page { entries, more });
-                        }
-                        Some(_) if empty_pages < EMPTY_PAGES_MAX => {
-                            empty_pages += 1;
-                            token = answer.next_continuation_token().map(str::to_owned);
-                            continue;
-                        }
-                        Some(_) => Failure::nonsense("too many pages without an entry"),
+                Ok(answer) => match page(&answer, &self.key(""), prefix, after) {
+                    Err(failure) => failure,
+                    Ok(page) if !page.entries.is_empty() || !page.more => return Ok(page),
+                    Ok(_) if empty_pages < EMPTY_PAGES_MAX => {
+                        empty_pages += 1;
+                        token = answer.next_continuation_token().map(str::to_owned);
+                        continue;
                     }
-                }
+                    Ok(_) => Failure::nonsense("too many pages without an entry"),
+                },
             };
             self.pause(&mut attempts, failure, "list", prefix).await?;
         }
@@ -76,54 +64,38 @@ impl S3Store {
             .max_keys(i32::try_from(LIST_PAGE_ENTRIES).expect("a thousand"));
         self.exchange(&slot, &watch, request.send()).await
     }
+}
 
-    /// Translates what a listing says about an object.
-    fn entry(&self, object: &Object) -> Option<Entry> {
-        let name = object.key()?.strip_prefix(&self.key(""))?;
-        Some(Entry {
-            name: name.to_owned(),
-            bytes: u64::try_from(object.size()?).ok()?,
-            modified: SystemTime::try_from(*object.last_modified()?).ok()?,
-        })
+/// Reads a page of the bucket: the names under `root`, which is empty or ends with a slash.
+pub(super) fn page(
+    answer: &ListObjectsV2Output,
+    root: &str,
+    prefix: &str,
+    after: Option<&str>,
+) -> std::result::Result<Page, Failure> {
+    let unsound =
+        |unsound: Unsound| Failure::new(ErrorKind::Unsupported, Course::Final, unsound.to_string());
+    let mut entries = Vec::new();
+    for object in answer.contents().iter().filter(|object| !is_folder(object)) {
+        let key = object.key().unwrap_or_default();
+        let name = key.strip_prefix(root).ok_or(unsound(Unsound::Outside))?;
+        let entry = entry(object, name);
+        entries.push(entry.ok_or(Failure::nonsense("an entry lacks its size or time"))?);
     }
+    let more = answer.is_truncated().unwrap_or_default();
+    checked(Page { entries, more }, prefix, after).map_err(unsound)
+}
+
+/// Translates what a listing says about an object.
+fn entry(object: &Object, name: &str) -> Option<Entry> {
+    Some(Entry {
+        name: name.to_owned(),
+        bytes: u64::try_from(object.size()?).ok()?,
+        modified: SystemTime::try_from(*object.last_modified()?).ok()?,
+    })
 }
 
 /// Whether this is what consoles make to show a folder: an empty object whose key ends in a slash, as no name does.
 fn is_folder(object: &Object) -> bool {
     object.key().is_some_and(|key| key.ends_with('/'))
-}
-
-/// Whether entries are in byte order, and after the name they were to follow.
-fn follow(entries: &[Entry], after: Option<&str>) -> bool {
-    let first = entries.first().map(|entry| entry.name.as_str());
-    let starts = first.zip(after).is_none_or(|(first, after)| first > after);
-    starts && entries.is_sorted_by(|one, next| one.name < next.name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn order_is_checked() {
-        let check = |names: &[&str], after, expected| {
-            let entry = |name: &&str| Entry {
-                name: (*name).to_owned(),
-                bytes: 0,
-                modified: SystemTime::UNIX_EPOCH,
-            };
-            let entries: Vec<Entry> = names.iter().map(entry).collect();
-            assert_eq!(
-                follow(&entries, after),
-                expected,
-                "{names:?} after {after:?}"
-            );
-        };
-        check(&[], Some("a"), true);
-        check(&["a", "b"], None, true);
-        check(&["a", "b"], Some("a"), false);
-        check(&["b", "c"], Some("a"), true);
-        check(&["b", "a"], None, false);
-        check(&["a", "a"], None, false);
-    }
 }

@@ -5,13 +5,14 @@
 //! how fast it should be; one checksum per body, sent as a header with an unsigned, unchunked body, which every server
 //! understands; and an answer to "did my write arrive?" that is never a guess.
 //!
-//! In reading order: `error`, `address`, `environment`, `credentials`, `failure`, `patience`, `config`, `client`, `body`,
-//! `window`; each uses only those before it. Then the operations, methods of [`S3Store`]: `write`, `read`, `list`.
+//! In reading order: `error`, `address`, `environment`, `credentials`, `answer`, `failure`, `patience`, `config`, `client`,
+//! `body`, `window`; each uses only those before it. Then the operations, methods of [`S3Store`]: `write`, `read`, `list`.
 
 mod error;
 mod address;
 mod environment;
 mod credentials;
+mod answer;
 mod failure;
 mod patience;
 mod config;

@@ -10,7 +10,7 @@ pub struct Patience {
     /// How long a connection may take to open.
     pub connect: Duration,
     /// How long a connection may move no byte, in either direction, before it is given up. Time that an upload waits
-    /// for its own pace does not count.
+    /// for its own pace does not count. An answer that is not an object may take no longer from the request to its end.
     pub stall: Duration,
     /// How often one operation is tried.
     pub attempts_max: u32,

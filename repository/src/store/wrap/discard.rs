@@ -65,7 +65,8 @@ impl Store for Discard {
         if pack || layout::parse_slot_table(name).is_some() {
             return Ok(());
         }
-        match self.inner.get(name, u64::MAX).await {
+        // Whether it is there, without a byte of it: how long it is, the store decides.
+        match self.inner.get_range(name, 0..0).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.beside.put_new(name, body).await
             }
@@ -123,6 +124,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::store::wrap::Recorded;
 
     #[tokio::test]
     async fn nothing_reaches_the_store_and_all_seems_to() {
@@ -146,5 +148,17 @@ mod tests {
         assert_eq!(&store.get("b", 9).await.unwrap()[..], b"2");
         assert_eq!(names(inner.list("", None).await.unwrap()), ["a"]);
         assert_eq!(store.discarded_bytes(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_there_already_is_not_read() {
+        let inner: SharedStore = Arc::new(MemoryStore::default());
+        inner.put_new("a", Bytes::from_static(b"1")).await.unwrap();
+        let recorded = Recorded::new(inner);
+        let store = Discard::new(Arc::new(recorded.clone()));
+        let taken = store.put_new("a", Bytes::from_static(b"2")).await;
+        assert_eq!(taken.unwrap_err().kind(), ErrorKind::Exists);
+        let received: u64 = recorded.records().iter().map(|record| record.bytes).sum();
+        assert_eq!(received, 0, "of any length");
     }
 }
