@@ -1,6 +1,11 @@
 //! Backup: find what changed since the parent, read that, commit a point.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use repository::{
     ChangeMethod, Compression, Manifest, MapRoot, Point, Repository, SessionId, SourceFacts, Stats,
@@ -8,6 +13,7 @@ use repository::{
     session::{Checkpoint, Session, SessionRequest},
 };
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::{
     changes::Extents,
@@ -107,8 +113,9 @@ pub async fn backup(
     let output = loop {
         match attempt(&session, &volume, &request, &plan, control).await {
             Err(JobError::SpotCheck { offset }) if plan.spot_checks > 0 => {
-                tracing::warn!(offset, "the list of changes is wrong: comparing everything");
+                warn!(offset, "the list of changes is wrong: comparing everything");
                 plan = plan.without_hint(offset);
+                begin_again(control, volume.bytes());
                 // What came before was believed too: a run that goes on from here must not believe it.
                 if let Err(error) = session.checkpoint(&plan.nothing_done(&session)).await {
                     break Err(error.into());
@@ -116,14 +123,19 @@ pub async fn backup(
             }
             // It only saves work, and no verify would ever say that it is damaged.
             Err(JobError::Repository(error)) if plan.uses_checkpoint && error.is_damage() => {
-                tracing::warn!(%error, "a checkpoint cannot be used: starting over");
+                warn!(%error, "a checkpoint cannot be used: starting over");
                 plan = Plan::make(&request, volume.bytes(), &session, false);
+                begin_again(control, volume.bytes());
             }
             other => break other,
         }
     };
     // What was read is a volume only if nobody wrote to it or replaced it meanwhile.
-    let output = output.and_then(|output| volume.check().map(|()| output).map_err(JobError::from));
+    let output = output.and_then(|output| {
+        volume.check()?;
+        control.go_on()?;
+        Ok(output)
+    });
     let adopted_sessions = session.adopted().sessions().to_vec();
     let session = Arc::into_inner(session).ok_or(repository::RepositoryError::Internal)?;
     let output = match output {
@@ -157,6 +169,16 @@ fn session_request(request: &BackupRequest) -> SessionRequest {
     }
 }
 
+/// All of the volume is to be done once more.
+fn begin_again(control: &Control, volume_bytes: u64) {
+    let Progress {
+        total_bytes,
+        done_bytes,
+        ..
+    } = &*control.progress;
+    total_bytes.store(Progress::get(done_bytes) + volume_bytes, Relaxed);
+}
+
 /// Runs the pipeline once.
 async fn attempt(
     session: &Arc<Session>,
@@ -169,9 +191,10 @@ async fn attempt(
     let known = Arc::new(Known::new(control.memory_bytes));
     let repository = session.repository();
     let adopted = session.adopted();
-    adopted
-        .chunks(repository, |reference| known.insert(reference))
-        .await?;
+    let insert = |reference| known.insert(reference);
+    control
+        .unless_cancelled(adopted.chunks(repository, insert))
+        .await??;
     let input = pipeline::Input {
         volume: Arc::clone(volume),
         chunk_log2: plan.chunk_log2,

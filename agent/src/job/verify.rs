@@ -65,7 +65,7 @@ pub async fn verify(
     control: &Control,
 ) -> Result<VerifyReport, JobError> {
     let began = Instant::now();
-    let listed = repository.points().await?;
+    let listed = control.unless_cancelled(repository.points()).await??;
     let wanted = |point: &Point| request.points.is_empty() || request.points.contains(&point.id);
     let points: Vec<Point> = listed.points.into_iter().filter(wanted).collect();
     let percent = request.read_data_percent.min(100);
@@ -85,7 +85,8 @@ pub async fn verify(
     if percent > 0 {
         report.cycle = repository.verify_cycle(percent).await?;
         let read = Read::new(repository, control);
-        read.packs(packs.selected(percent, report.cycle)).await?;
+        let reading = read.packs(packs.selected(percent, report.cycle));
+        control.unless_cancelled(reading).await??;
         let found = read
             .found
             .into_inner()
@@ -135,10 +136,7 @@ async fn walk(
 ) -> Result<BTreeSet<SessionId>, JobError> {
     let mut bad = BTreeSet::new();
     for point in points {
-        if control.cancel.is_cancelled() {
-            return Err(JobError::Cancelled);
-        }
-        if !structure.point(point).await? {
+        if !control.unless_cancelled(structure.point(point)).await?? {
             bad.insert(point.id);
         }
     }
@@ -217,9 +215,6 @@ impl<'a> Read<'a> {
     }
 
     async fn pack(&self, kind: PackKind, pack: PackId, bytes: u64) -> Result<(), JobError> {
-        if self.control.cancel.is_cancelled() {
-            return Err(JobError::Cancelled);
-        }
         let object = layout::pack(kind, pack);
         match self.repository.slot_table(kind, pack, bytes).await {
             Ok((key, slots)) => {

@@ -14,7 +14,7 @@ pub use self::{
     limiter::Limiter,
 };
 
-/// The limits of a job, or of an agent. Without rates it costs one atomic load a call.
+/// The limits of a job, or of an agent. Without rates it costs two atomic operations a call.
 #[derive(Debug, Default)]
 pub struct Throttle {
     /// Bytes read from sources.
