@@ -13,7 +13,7 @@ use repository::{
     session::{Checkpoint, Session, SessionRequest},
 };
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     changes::Extents,
@@ -109,6 +109,7 @@ pub async fn backup(
     let began = Instant::now();
     let session = Arc::new(Session::begin(repository, session_request(&request)).await?);
     let mut plan = Plan::make(&request, volume.bytes(), &session, true);
+    tell_begin(&session, &plan);
     Progress::add(&control.progress.total_bytes, volume.bytes());
     let output = loop {
         match attempt(&session, &volume, &request, &plan, control).await {
@@ -141,6 +142,7 @@ pub async fn backup(
     let output = match output {
         Ok(output) => output,
         Err(error) => {
+            info!(session = %session.id(), uploaded_bytes = session.uploaded_bytes(), "session ended without a point");
             session.abandon().await;
             return Err(error);
         }
@@ -149,14 +151,42 @@ pub async fn backup(
     let point = session
         .commit(manifest(&request, &*volume, &changes, output))
         .await?;
+    let (stats, duration) = (point.manifest.stats, began.elapsed());
+    info!(
+        point = %point.id,
+        volume_bytes = volume.bytes(),
+        read_bytes = stats.read_bytes,
+        new_bytes = stats.new_bytes,
+        uploaded_bytes = stats.uploaded_bytes,
+        adopted_bytes = stats.adopted_bytes,
+        duration_ms = duration.as_millis(),
+        "recovery point committed"
+    );
     Ok(BackupReport {
-        stats: point.manifest.stats,
+        stats,
         point,
         changes,
         resumed_at: plan.resumed_at,
         adopted_sessions,
-        duration: began.elapsed(),
+        duration,
     })
+}
+
+/// A point has the id of the session that commits it.
+fn tell_begin(session: &Session, plan: &Plan) {
+    let id = session.id();
+    let parent = session.parent().map(|parent| parent.id.to_string());
+    let method = format!("{:?}", plan.changes.method).to_ascii_lowercase();
+    info!(session = %id, parent, method, "session begun");
+    for adopted in session.adopted().sessions() {
+        info!(session = %id, %adopted, "interrupted session adopted");
+    }
+    if let Some(offset) = plan.resumed_at {
+        info!(session = %id, offset, "going on from a checkpoint");
+    }
+    if let Some(reason) = &plan.changes.fallback {
+        info!(session = %id, reason, "no better way to find changes");
+    }
 }
 
 fn session_request(request: &BackupRequest) -> SessionRequest {

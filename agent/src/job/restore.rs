@@ -23,6 +23,7 @@ use tokio::{
     task::JoinSet,
     time::Instant,
 };
+use tracing::info;
 
 use crate::{
     buffer::Buffer,
@@ -77,6 +78,7 @@ pub async fn restore(
         point: point.id.short(),
     })?;
     Progress::add(&control.progress.total_bytes, root.volume_bytes);
+    info!(point = %point.id, volume_bytes = root.volume_bytes, "restore begun");
     let restore = Arc::new(Restore {
         repository: repository.clone(),
         root,
@@ -95,13 +97,23 @@ pub async fn restore(
         drop(restore.at_work.write().await);
     }
     done?;
+    let duration = began.elapsed();
+    info!(
+        point = %point.id,
+        volume_bytes = root.volume_bytes,
+        written_bytes = restore.written_bytes.load(Relaxed),
+        equal_bytes = restore.equal_bytes.load(Relaxed),
+        fetched_bytes = restore.fetched_bytes.load(Relaxed),
+        duration_ms = duration.as_millis(),
+        "recovery point restored"
+    );
     Ok(RestoreReport {
         volume_bytes: root.volume_bytes,
         written_bytes: restore.written_bytes.load(Relaxed),
         equal_bytes: restore.equal_bytes.load(Relaxed),
         zero_bytes: restore.zero_bytes.load(Relaxed),
         fetched_bytes: restore.fetched_bytes.load(Relaxed),
-        duration: began.elapsed(),
+        duration,
     })
 }
 

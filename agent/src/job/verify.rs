@@ -15,6 +15,7 @@ use repository::{
     verify::{BadSlots, Damage, Structure, VerifyRun, damage_of, selected},
 };
 use tokio::{sync::Semaphore, time::Instant};
+use tracing::info;
 
 use crate::{control::Control, error::JobError, progress::Progress};
 
@@ -65,6 +66,10 @@ pub async fn verify(
     control: &Control,
 ) -> Result<VerifyReport, JobError> {
     let began = Instant::now();
+    info!(
+        read_data_percent = request.read_data_percent,
+        "verify begun"
+    );
     let listed = control.unless_cancelled(repository.points()).await??;
     let wanted = |point: &Point| request.points.is_empty() || request.points.contains(&point.id);
     let points: Vec<Point> = listed.points.into_iter().filter(wanted).collect();
@@ -125,6 +130,15 @@ pub async fn verify(
         .record_verify(run, &report.bad_points, &whole)
         .await?;
     report.duration = began.elapsed();
+    info!(
+        points = report.points,
+        bad_points = report.bad_points.len(),
+        damaged_objects = report.damage.len(),
+        packs_read = report.packs_read,
+        read_bytes = report.read_bytes,
+        duration_ms = report.duration.as_millis(),
+        "verify finished"
+    );
     Ok(report)
 }
 

@@ -209,7 +209,8 @@ impl Collector {
             handle: self.shared.input.handle.clone(),
         };
         self.shared.session.checkpoint(&checkpoint).await?;
-        tracing::debug!(session = %self.shared.session.id(), cursor = self.cursor, "checkpoint");
+        let offset = self.cursor << self.shared.input.chunk_log2;
+        tracing::info!(session = %self.shared.session.id(), offset, "checkpoint written");
         Ok(())
     }
 

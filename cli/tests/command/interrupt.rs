@@ -160,3 +160,22 @@ fn a_restore_that_is_stopped_leaves_nothing() {
     assert!(ran.stderr.contains("nothing stays"), "{ran:?}");
     assert!(!home.path("new").exists() && !home.path("new.partial").exists());
 }
+
+#[test]
+fn a_verify_that_crawls_is_given_up() {
+    let home = Home::with_repository();
+    home.image("db.img", 40 * MIB, 1);
+    home.backup(&["db.img"]);
+    let slow = ["--memory", "48M", "--limit-read", "128K"];
+    let mut child = home.start(&[&["verify", "--read-data", "100%", "-v"], &slow[..]].concat());
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("verify begun") {
+        assert!(lines.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    send(&child, Signal::SIGINT);
+    wait_for("the end", || child.try_wait().unwrap().is_some());
+    lines.read_to_string(&mut said).unwrap();
+    assert!(said.contains("nothing is recorded"), "{said}");
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+}

@@ -18,4 +18,5 @@ mod forget;
 mod key;
 mod doctor;
 mod about;
+mod log;
 mod json;
