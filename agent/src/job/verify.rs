@@ -12,6 +12,7 @@ use repository::{
     PackId, Point, Reference, Repository, RepositoryError, SessionId,
     fetch::Piece,
     layout::{self, PackKind},
+    store::ErrorKind,
     verify::{BadSlots, Damage, Structure, VerifyRun, damage_of, selected},
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -52,6 +53,9 @@ pub struct VerifyReport {
     pub damage: Vec<Damage>,
     /// Which part a partial run read.
     pub cycle: u64,
+    /// Why the run is not recorded in the repository: the next one with this share reads the same part, and points that
+    /// were found damaged are not marked.
+    pub not_recorded: Option<String>,
     /// How long it took.
     pub duration: Duration,
 }
@@ -126,9 +130,7 @@ pub async fn verify(
             .map(|damage| damage.object.clone())
             .collect(),
     };
-    repository
-        .record_verify(run, &report.bad_points, &whole)
-        .await?;
+    report.not_recorded = record(repository, run, &report.bad_points, &whole).await?;
     report.duration = began.elapsed();
     info!(
         points = report.points,
@@ -140,6 +142,23 @@ pub async fn verify(
         "verify finished"
     );
     Ok(report)
+}
+
+/// Records the run, unless the repository takes nothing: what was found is worth reporting all the same. Returns why.
+async fn record(
+    repository: &Repository,
+    run: VerifyRun,
+    bad: &[SessionId],
+    whole: &[SessionId],
+) -> Result<Option<String>, JobError> {
+    let refusals = [ErrorKind::ReadOnly, ErrorKind::Denied, ErrorKind::Full];
+    match repository.record_verify(run, bad, whole).await {
+        Ok(()) => Ok(None),
+        Err(RepositoryError::Store(error)) if refusals.contains(&error.kind()) => {
+            Ok(Some(error.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Walks all points; returns those that are not whole.
