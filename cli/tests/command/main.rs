@@ -19,4 +19,5 @@ mod key;
 mod doctor;
 mod about;
 mod log;
+mod process;
 mod json;
