@@ -221,9 +221,9 @@ async fn attempt(
     let known = Arc::new(Known::new(control.memory_bytes));
     let repository = session.repository();
     let adopted = session.adopted();
-    let insert = |reference| known.insert(reference);
+    let adopt = |reference| known.adopt(reference, plan.chunk_log2);
     control
-        .unless_cancelled(adopted.chunks(repository, insert))
+        .unless_cancelled(adopted.chunks(repository, adopt))
         .await??;
     let input = pipeline::Input {
         volume: Arc::clone(volume),
