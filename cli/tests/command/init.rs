@@ -109,3 +109,12 @@ fn no_secret_is_ever_shown() {
     shown(home.sluice(&["points"])).fails(1, &["passphrase command"]);
     shown(home.sluice(&["points", "--help"])).done();
 }
+
+#[test]
+fn an_option_wins_over_a_variable_that_cannot_be_right() {
+    let mut home = Home::with_repository();
+    home.set("SLUICE_REPOSITORY", "s3://x");
+    home.sluice(&["points", "-r", "repository"]).done();
+    home.sluice(&["-r", "repository", "points"]).done();
+    home.sluice(&["points"]).fails(2, &["--repository"]);
+}
