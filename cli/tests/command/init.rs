@@ -118,3 +118,13 @@ fn an_option_wins_over_a_variable_that_cannot_be_right() {
     home.sluice(&["-r", "repository", "points"]).done();
     home.sluice(&["points"]).fails(2, &["--repository"]);
 }
+
+#[test]
+fn what_is_no_key_file_ends_with_the_code_of_keys() {
+    let home = Home::with_repository();
+    fs::write(home.path("binary"), [0xff, 0xfe, 0, 1]).unwrap();
+    for option in ["--key-file", "--passphrase-file"] {
+        home.sluice(&["points", option, "binary"])
+            .fails(12, &["binary", "not text"]);
+    }
+}
