@@ -111,6 +111,21 @@ fn no_secret_is_ever_shown() {
 }
 
 #[test]
+fn a_place_that_refuses_leaves_no_key_and_is_no_damage() {
+    let home = Home::empty();
+    // Nobody, not even root, makes files there.
+    for place in ["/proc/nope", "/sys/kernel"] {
+        home.sluice(&["init", "-r", place, "--new-key", "key"])
+            .fails(1, &[place]);
+        assert!(!home.path("key").exists(), "{place}");
+    }
+    fs::write(home.path("file"), "").unwrap();
+    home.sluice(&["init", "-r", "file", "--new-key", "key"])
+        .fails(1, &["`file` is not a folder"]);
+    assert!(!home.path("key").exists());
+}
+
+#[test]
 fn an_option_wins_over_a_variable_that_cannot_be_right() {
     let mut home = Home::with_repository();
     home.set("SLUICE_REPOSITORY", "s3://x");
