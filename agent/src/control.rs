@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{progress::Progress, throttle::Throttle};
+use crate::{error::JobError, progress::Progress, throttle::Throttle};
 
 /// How a job is held: how fast, how big, shown to whom, stopped by whom.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Control {
     pub memory_bytes: u64,
     /// Where the job counts.
     pub progress: Arc<Progress>,
-    /// Asks the job to stop soon. A backup then writes a checkpoint first, so that the next run goes on from it.
+    /// Asks the job to stop within seconds. A backup then writes a checkpoint first, so that the next run goes on from it.
     pub cancel: CancellationToken,
 }
 
@@ -32,6 +32,29 @@ impl Default for Control {
             memory_bytes: MEMORY_BYTES_DEFAULT,
             progress: Arc::default(),
             cancel: CancellationToken::new(),
+        }
+    }
+}
+
+impl Control {
+    /// Fails once the job was asked to stop.
+    pub(crate) fn go_on(&self) -> Result<(), JobError> {
+        if self.cancel.is_cancelled() {
+            Err(JobError::Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Does something that is given up when the job is asked to stop.
+    pub(crate) async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, JobError> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(JobError::Cancelled),
+            done = work => Ok(done),
         }
     }
 }

@@ -38,8 +38,8 @@ pub mod target;
 pub mod changes;
 pub mod throttle;
 pub mod progress;
-mod control;
 mod error;
+mod control;
 mod pipeline;
 pub mod job;
 

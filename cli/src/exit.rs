@@ -55,6 +55,11 @@ pub(crate) struct Usage(pub(crate) String);
 #[error("{0}")]
 pub(crate) struct NoSecret(pub(crate) String);
 
+/// A repository that could not be made. Nothing is damaged then, whatever kind of error that was.
+#[derive(Debug, thiserror::Error)]
+#[error("make the repository")]
+pub(crate) struct NotMade(#[source] pub(crate) RepositoryError);
+
 /// The user asked to stop.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped as asked")]
@@ -63,7 +68,14 @@ pub(crate) struct Interrupted;
 /// Which code an error ends the command with.
 pub(crate) fn of(error: &anyhow::Error) -> Exit {
     let codes = error.chain().filter_map(|cause| {
-        if let Some(error) = cause.downcast_ref::<RepositoryError>() {
+        if let Some(NotMade(error)) = cause.downcast_ref() {
+            let exit = of_repository(error);
+            Some(if exit == Exit::Partial {
+                Exit::Failed
+            } else {
+                exit
+            })
+        } else if let Some(error) = cause.downcast_ref::<RepositoryError>() {
             Some(of_repository(error))
         } else if let Some(error) = cause.downcast_ref::<JobError>() {
             Some(of_job(error))
@@ -158,7 +170,7 @@ mod tests {
             series: String::new(),
             writer: String::new(),
         };
-        let short = RepositoryError::Store(StoreError::new("get", "p/x", ErrorKind::Short));
+        let short = || RepositoryError::Store(StoreError::new("get", "p/x", ErrorKind::Short));
         let full = RepositoryError::Store(StoreError::new("put", "p/x", ErrorKind::Full));
         for (error, exit) in [
             (anyhow!("anything"), Exit::Failed),
@@ -169,7 +181,8 @@ mod tests {
             (JobError::Repository(wrong()).into(), Exit::WrongSecret),
             (none.into(), Exit::NoRepository),
             (busy.into(), Exit::Busy),
-            (short.into(), Exit::Partial),
+            (NotMade(short()).into(), Exit::Failed),
+            (short().into(), Exit::Partial),
             (full.into(), Exit::Failed),
             (JobError::Cancelled.into(), Exit::Interrupted),
             (Usage(String::new()).into(), Exit::Usage),

@@ -120,7 +120,16 @@ mod tests {
     #[cfg(feature = "s3")]
     #[test]
     fn s3_addresses_are_checked_at_once() {
-        assert!(read("s3://backups/db?endpoint=https://s3.example").is_ok());
+        for whole in [
+            "s3://backups/db?endpoint=https://s3.example",
+            "s3://backups/db?endpoint=https://s3.example&ca-file=/etc/ca.pem",
+        ] {
+            assert_eq!(
+                read(whole),
+                Ok(whole.to_owned()),
+                "what is shown can be typed again"
+            );
+        }
         assert!(read("s3://").is_err());
         assert!(
             read("s3://backups?enpoint=https://s3.example")

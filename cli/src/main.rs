@@ -31,6 +31,9 @@ use crate::{
 const RUNTIME_THREADS: usize = 2;
 
 fn main() -> ExitCode {
+    // First of all: keys and passphrases are in memory soon, and must not get into a core file. It only fails for values
+    // that the kernel does not know.
+    nix::sys::prctl::set_dumpable(false).ok();
     let Arguments { global, command } = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -134,25 +134,25 @@ fn read_passphrase_file(path: &Path) -> anyhow::Result<Secret> {
     Secret::passphrase(&text).with_context(|| format!("read passphrase file `{}`", path.display()))
 }
 
-fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+fn read(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     read_text(File::open(path)?)
 }
 
 /// Reads a short text into memory that is erased afterwards.
-fn read_text(source: impl Read) -> io::Result<Zeroizing<String>> {
+///
+/// # Errors
+/// [`NoSecret`] when it was read and cannot be one.
+fn read_text(source: impl Read) -> anyhow::Result<Zeroizing<String>> {
     // As large as it may become, so that no copy is left behind by growing.
     let room = usize::try_from(SECRET_BYTES_MAX).expect("64 KiB") + 1;
-    let mut text = Zeroizing::new(String::with_capacity(room));
-    source
-        .take(SECRET_BYTES_MAX + 1)
-        .read_to_string(&mut text)?;
-    if text.len() as u64 > SECRET_BYTES_MAX {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "it is too large to be one",
-        ));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    source.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    let no = |why: &str| NoSecret(why.to_owned());
+    if bytes.len() as u64 > SECRET_BYTES_MAX {
+        return Err(no("it is too large to be one").into());
     }
-    Ok(text)
+    let text = str::from_utf8(&bytes).map_err(|_| no("it is not text"))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// Takes what a command prints.

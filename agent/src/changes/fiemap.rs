@@ -65,6 +65,14 @@ pub enum FiemapError {
         /// The older file.
         base: PathBuf,
     },
+    /// Neither is a copy of the other, or all of it was written since.
+    #[error("`{}` and `{}` share nothing: only copies made by `cp --reflink` do", current.display(), base.display())]
+    Unshared {
+        /// The newer file.
+        current: PathBuf,
+        /// The older file.
+        base: PathBuf,
+    },
     /// The file system does not tell where its files are, or tells what cannot be.
     #[error("the file system does not tell the extents of `{}`", path.display())]
     Extents {
@@ -100,12 +108,17 @@ pub fn changed(current: &Path, base: &Path) -> Result<Extents, FiemapError> {
         path: path.to_path_buf(),
         source,
     };
-    compare(
+    let (changed, shared_bytes) = compare(
         extents(&current_file).map(|extent| extent.map_err(|source| failed(current, source))),
         extents(&base_file).map(|extent| extent.map_err(|source| failed(base, source))),
         now.len(),
         then.len(),
-    )
+    )?;
+    if shared_bytes == 0 && changed.bytes() > 0 {
+        let (current, base) = names();
+        return Err(FiemapError::Unshared { current, base });
+    }
+    Ok(changed)
 }
 
 fn open(path: &Path) -> Result<File, FiemapError> {
@@ -227,28 +240,30 @@ impl FiemapExtent {
     }
 }
 
-/// The ranges of a file of `bytes` that are not known to equal its base of `base_bytes`.
+/// The ranges of a file of `bytes` that are not known to equal its base of `base_bytes`, and how many bytes they share.
 fn compare<E>(
     current: impl Iterator<Item = Result<FiemapExtent, E>>,
     base: impl Iterator<Item = Result<FiemapExtent, E>>,
     bytes: u64,
     base_bytes: u64,
-) -> Result<Extents, E> {
+) -> Result<(Extents, u64), E> {
     let (mut current, mut base) = (Cursor::new(current)?, Cursor::new(base)?);
     let mut changed = Extents::none(bytes);
     let common = min(bytes, base_bytes);
-    let mut position = 0;
+    let (mut position, mut shared_bytes) = (0, 0);
     while position < common {
         let (now, now_end) = current.at(position)?;
         let (then, then_end) = base.at(position)?;
         let end = min(min(now_end, then_end), common);
         if now != then || now == Content::Unknown {
             changed.add(position..end);
+        } else if matches!(now, Content::Shared(_)) {
+            shared_bytes += end - position;
         }
         position = end;
     }
     changed.add(common..bytes);
-    Ok(changed)
+    Ok((changed, shared_bytes))
 }
 
 #[cfg(test)]
@@ -278,7 +293,7 @@ mod tests {
     }
 
     fn check(current: &[Extent], base: &[Extent], expected: &[Range<u64>]) {
-        let changed = compare(list(current), list(base), 100, 100).unwrap();
+        let (changed, _) = compare(list(current), list(base), 100, 100).unwrap();
         assert_eq!(
             changed.iter().collect::<Vec<_>>(),
             expected,
@@ -364,7 +379,8 @@ mod tests {
     fn what_the_base_does_not_reach_is_changed() {
         let shared = [(0, 1000, 200, SHARED)];
         let check = |bytes, base_bytes, expected: Option<Range<u64>>| {
-            let changed = compare(list(&shared), list(&shared), bytes, base_bytes).unwrap();
+            let (changed, both) = compare(list(&shared), list(&shared), bytes, base_bytes).unwrap();
+            assert_eq!(both, bytes.min(base_bytes));
             assert_eq!(changed.iter().next(), expected);
         };
         check(100, 90, Some(90..100));
@@ -385,7 +401,10 @@ mod tests {
                 let cells = cells.iter().zip(0..).filter(|(kind, _)| **kind != 0);
                 cells.map(|(&kind, at)| (at, kind * 1000 + at, 1, flags(kind))).collect()
             };
-            let changed = compare(list(&extents(&now)), list(&extents(&then)), 64, 64).unwrap();
+            let (changed, shared_bytes) =
+                compare(list(&extents(&now)), list(&extents(&then)), 64, 64).unwrap();
+            let both = now.iter().zip(&then).filter(|(now, then)| now == then && matches!(now, 1 | 2));
+            prop_assert_eq!(shared_bytes, both.count() as u64);
             for (at, (now, then)) in (0..).zip(now.iter().zip(&then)) {
                 prop_assert_eq!(changed.contains(at), now != then || *now == 3);
             }
@@ -393,12 +412,19 @@ mod tests {
     }
 
     #[test]
-    fn files_that_share_nothing_are_changed_everywhere_or_refused() {
+    fn files_that_share_nothing_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (one, two) = (folder.path().join("one"), folder.path().join("two"));
         fs::write(&one, vec![1; 100_000]).unwrap();
         fs::write(&two, vec![1; 100_000]).unwrap();
-        assert_eq!(changed(&one, &two).unwrap(), Extents::all(100_000));
+        let refused = changed(&one, &two).unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                FiemapError::Unshared { .. } | FiemapError::Extents { .. }
+            ),
+            "{refused}"
+        );
         assert!(matches!(changed(&one, &one), Err(FiemapError::Same { .. })));
         assert!(matches!(
             changed(&one, folder.path()),
@@ -417,7 +443,7 @@ mod tests {
         fs::write(other.path(), [1; 4096]).unwrap();
         assert!(matches!(
             changed(memory.path(), other.path()),
-            Err(FiemapError::Extents { .. }) | Ok(_)
+            Err(FiemapError::Extents { .. } | FiemapError::Unshared { .. })
         ));
     }
 

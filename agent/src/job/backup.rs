@@ -1,6 +1,11 @@
 //! Backup: find what changed since the parent, read that, commit a point.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use repository::{
     ChangeMethod, Compression, Manifest, MapRoot, Point, Repository, SessionId, SourceFacts, Stats,
@@ -8,6 +13,7 @@ use repository::{
     session::{Checkpoint, Session, SessionRequest},
 };
 use tokio::time::Instant;
+use tracing::{info, warn};
 
 use crate::{
     changes::Extents,
@@ -103,12 +109,14 @@ pub async fn backup(
     let began = Instant::now();
     let session = Arc::new(Session::begin(repository, session_request(&request)).await?);
     let mut plan = Plan::make(&request, volume.bytes(), &session, true);
+    tell_begin(&session, &plan);
     Progress::add(&control.progress.total_bytes, volume.bytes());
     let output = loop {
         match attempt(&session, &volume, &request, &plan, control).await {
             Err(JobError::SpotCheck { offset }) if plan.spot_checks > 0 => {
-                tracing::warn!(offset, "the list of changes is wrong: comparing everything");
+                warn!(offset, "the list of changes is wrong: comparing everything");
                 plan = plan.without_hint(offset);
+                begin_again(control, volume.bytes());
                 // What came before was believed too: a run that goes on from here must not believe it.
                 if let Err(error) = session.checkpoint(&plan.nothing_done(&session)).await {
                     break Err(error.into());
@@ -116,19 +124,25 @@ pub async fn backup(
             }
             // It only saves work, and no verify would ever say that it is damaged.
             Err(JobError::Repository(error)) if plan.uses_checkpoint && error.is_damage() => {
-                tracing::warn!(%error, "a checkpoint cannot be used: starting over");
+                warn!(%error, "a checkpoint cannot be used: starting over");
                 plan = Plan::make(&request, volume.bytes(), &session, false);
+                begin_again(control, volume.bytes());
             }
             other => break other,
         }
     };
     // What was read is a volume only if nobody wrote to it or replaced it meanwhile.
-    let output = output.and_then(|output| volume.check().map(|()| output).map_err(JobError::from));
+    let output = output.and_then(|output| {
+        volume.check()?;
+        control.go_on()?;
+        Ok(output)
+    });
     let adopted_sessions = session.adopted().sessions().to_vec();
     let session = Arc::into_inner(session).ok_or(repository::RepositoryError::Internal)?;
     let output = match output {
         Ok(output) => output,
         Err(error) => {
+            info!(session = %session.id(), uploaded_bytes = session.uploaded_bytes(), "session ended without a point");
             session.abandon().await;
             return Err(error);
         }
@@ -137,14 +151,42 @@ pub async fn backup(
     let point = session
         .commit(manifest(&request, &*volume, &changes, output))
         .await?;
+    let (stats, duration) = (point.manifest.stats, began.elapsed());
+    info!(
+        point = %point.id,
+        volume_bytes = volume.bytes(),
+        read_bytes = stats.read_bytes,
+        new_bytes = stats.new_bytes,
+        uploaded_bytes = stats.uploaded_bytes,
+        adopted_bytes = stats.adopted_bytes,
+        duration_ms = duration.as_millis(),
+        "recovery point committed"
+    );
     Ok(BackupReport {
-        stats: point.manifest.stats,
+        stats,
         point,
         changes,
         resumed_at: plan.resumed_at,
         adopted_sessions,
-        duration: began.elapsed(),
+        duration,
     })
+}
+
+/// A point has the id of the session that commits it.
+fn tell_begin(session: &Session, plan: &Plan) {
+    let id = session.id();
+    let parent = session.parent().map(|parent| parent.id.to_string());
+    let method = format!("{:?}", plan.changes.method).to_ascii_lowercase();
+    info!(session = %id, parent, method, "session begun");
+    for adopted in session.adopted().sessions() {
+        info!(session = %id, %adopted, "interrupted session adopted");
+    }
+    if let Some(offset) = plan.resumed_at {
+        info!(session = %id, offset, "going on from a checkpoint");
+    }
+    if let Some(reason) = &plan.changes.fallback {
+        info!(session = %id, reason, "no better way to find changes");
+    }
 }
 
 fn session_request(request: &BackupRequest) -> SessionRequest {
@@ -155,6 +197,16 @@ fn session_request(request: &BackupRequest) -> SessionRequest {
         fence: request.fence,
         force: request.force,
     }
+}
+
+/// All of the volume is to be done once more.
+fn begin_again(control: &Control, volume_bytes: u64) {
+    let Progress {
+        total_bytes,
+        done_bytes,
+        ..
+    } = &*control.progress;
+    total_bytes.store(Progress::get(done_bytes) + volume_bytes, Relaxed);
 }
 
 /// Runs the pipeline once.
@@ -169,9 +221,10 @@ async fn attempt(
     let known = Arc::new(Known::new(control.memory_bytes));
     let repository = session.repository();
     let adopted = session.adopted();
-    adopted
-        .chunks(repository, |reference| known.insert(reference))
-        .await?;
+    let adopt = |reference| known.adopt(reference, plan.chunk_log2);
+    control
+        .unless_cancelled(adopted.chunks(repository, adopt))
+        .await??;
     let input = pipeline::Input {
         volume: Arc::clone(volume),
         chunk_log2: plan.chunk_log2,

@@ -19,10 +19,11 @@ use repository::{
     map::{FANOUT, MapReader},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, RwLock, Semaphore, mpsc},
     task::JoinSet,
     time::Instant,
 };
+use tracing::info;
 
 use crate::{
     buffer::Buffer,
@@ -40,6 +41,8 @@ const PIECE_BYTES: u64 = 4 << 20;
 const WINDOWS: usize = 8;
 /// Leaves whose pages are fetched together.
 const LEAVES: usize = 16;
+/// Zeros made at once: a second or two where they have to be written.
+const ZERO_BYTES: u64 = 256 << 20;
 /// Permits are handed out for this many bytes.
 const PERMIT_BYTES: u64 = 4096;
 
@@ -75,6 +78,7 @@ pub async fn restore(
         point: point.id.short(),
     })?;
     Progress::add(&control.progress.total_bytes, root.volume_bytes);
+    info!(point = %point.id, volume_bytes = root.volume_bytes, "restore begun");
     let restore = Arc::new(Restore {
         repository: repository.clone(),
         root,
@@ -84,19 +88,32 @@ pub async fn restore(
         equal_bytes: AtomicU64::new(0),
         zero_bytes: AtomicU64::new(0),
         fetched_bytes: AtomicU64::new(0),
+        at_work: Arc::default(),
     });
-    let prepared = Arc::clone(&restore);
-    blocking(move || Ok(prepared.target.prepare(root.volume_bytes)?)).await?;
-    restore.run().await?;
-    let finished = Arc::clone(&restore);
-    blocking(move || Ok(finished.target.finish()?)).await?;
+    let done = restore.all().await;
+    // Nobody writes any more when this returns, and a new file that is not whole is gone. Only whoever reads a stream
+    // knows when a write to it ends.
+    if restore.target.kind() != TargetKind::Stream {
+        drop(restore.at_work.write().await);
+    }
+    done?;
+    let duration = began.elapsed();
+    info!(
+        point = %point.id,
+        volume_bytes = root.volume_bytes,
+        written_bytes = restore.written_bytes.load(Relaxed),
+        equal_bytes = restore.equal_bytes.load(Relaxed),
+        fetched_bytes = restore.fetched_bytes.load(Relaxed),
+        duration_ms = duration.as_millis(),
+        "recovery point restored"
+    );
     Ok(RestoreReport {
         volume_bytes: root.volume_bytes,
         written_bytes: restore.written_bytes.load(Relaxed),
         equal_bytes: restore.equal_bytes.load(Relaxed),
         zero_bytes: restore.zero_bytes.load(Relaxed),
         fetched_bytes: restore.fetched_bytes.load(Relaxed),
-        duration: began.elapsed(),
+        duration,
     })
 }
 
@@ -110,6 +127,8 @@ struct Restore {
     equal_bytes: AtomicU64,
     zero_bytes: AtomicU64,
     fetched_bytes: AtomicU64,
+    /// Whoever works on the target holds it for reading: such work goes on when nobody waits for it any more.
+    at_work: Arc<RwLock<()>>,
 }
 
 /// A run of chunks that is restored as one: chunks without an entry are zeros.
@@ -135,6 +154,33 @@ struct Fetched {
 }
 
 impl Restore {
+    async fn all(self: &Arc<Self>) -> Result<(), JobError> {
+        let volume_bytes = self.root.volume_bytes;
+        self.blocking(move |this| Ok(this.target.prepare(volume_bytes)?))
+            .await?;
+        self.run().await?;
+        self.control.go_on()?;
+        self.blocking(|this| Ok(this.target.finish()?)).await
+    }
+
+    /// Runs something that computes or blocks beside the runtime.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, JobError> + Send + 'static,
+    ) -> Result<T, JobError> {
+        let this = Arc::clone(self);
+        let at_work = Arc::clone(&self.at_work).read_owned().await;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&this);
+            // The target goes before whoever waits for that goes on.
+            drop(this);
+            drop(at_work);
+            done
+        });
+        done.await
+            .unwrap_or(Err(JobError::Repository(RepositoryError::Internal)))
+    }
+
     async fn run(self: &Arc<Self>) -> Result<(), JobError> {
         let budget = self.control.memory_bytes / 4;
         let memory = Arc::new(Semaphore::new(permits(budget)));
@@ -172,12 +218,14 @@ impl Restore {
             .map(|(window, memory)| Arc::clone(self).fetch(window, memory))
             .buffered(WINDOWS)
             .try_for_each_concurrent(writers, |fetched| {
-                let this = Arc::clone(self);
-                blocking(move || this.write(&fetched))
+                self.blocking(move |this| this.write(&fetched))
             })
             .await;
-        // When writing failed, planning ends because nobody takes its windows; only the cause is of interest.
-        written?;
+        // When writing failed, planning is of no interest any more; it holds the target too.
+        if let Err(error) = written {
+            planner.shutdown().await;
+            return Err(error);
+        }
         match planner.join_next().await {
             Some(Ok(planned)) => planned,
             _ => Err(RepositoryError::Internal.into()),
@@ -203,9 +251,7 @@ impl Restore {
             next = map.next_leaf(numbers[numbers.len() - 1] + 1).await?;
             let leaves = map.leaves(&numbers).await?;
             for (number, leaf) in numbers.into_iter().zip(leaves) {
-                if self.control.cancel.is_cancelled() {
-                    return Err(JobError::Cancelled);
-                }
+                self.control.go_on()?;
                 let leaf_chunks =
                     number * FANOUT..((number + 1) * FANOUT).min(self.root.chunk_count());
                 if at < leaf_chunks.start {
@@ -255,8 +301,7 @@ impl Restore {
     ) -> Result<Fetched, JobError> {
         let Window { chunks, entries } = window;
         let (wanted, equal) = if self.target.kind() == TargetKind::InPlace {
-            let this = Arc::clone(&self);
-            blocking(move || this.compare(entries)).await?
+            self.blocking(|this| this.compare(entries)).await?
         } else {
             (entries, Vec::new())
         };
@@ -268,12 +313,14 @@ impl Restore {
             for member in &piece.members {
                 piece_of[*member] = number;
             }
-            self.control
+            let wait = self
+                .control
                 .throttle
                 .read
-                .take(piece.range.end - piece.range.start)
-                .await;
-            let bytes = self.repository.read_piece(PackKind::Data, &piece).await?;
+                .take(piece.range.end - piece.range.start);
+            self.control.unless_cancelled(wait).await?;
+            let read = self.repository.read_piece(PackKind::Data, &piece);
+            let bytes = self.control.unless_cancelled(read).await??;
             self.fetched_bytes.fetch_add(bytes.len() as u64, Relaxed);
             Progress::add(&self.control.progress.stored_bytes, bytes.len() as u64);
             pieces.push((piece, bytes));
@@ -296,6 +343,7 @@ impl Restore {
         let mut buffer = Buffer::new(1 << self.root.chunk_log2);
         let (mut wanted, mut equal) = (Vec::new(), Vec::new());
         for (index, reference) in entries {
+            self.control.go_on()?;
             let range = self.bytes_of(&(index..index + 1));
             let length = usize::try_from(range.end - range.start).expect("a chunk is small");
             self.target.read_at(&mut buffer[..length], range.start)?;
@@ -319,6 +367,7 @@ impl Restore {
         let mut at = fetched.chunks.start;
         let mut pack = None;
         for (index, reference, piece) in &fetched.entries {
+            self.control.go_on()?;
             self.fill(&mut run, at..*index, &mut equal)?;
             let (piece_number, (piece, bytes)) = (*piece, &fetched.pieces[*piece]);
             // Neighbours are mostly in the same piece, and its pack's key is made once.
@@ -358,9 +407,13 @@ impl Restore {
         while at < chunks.end {
             let next = equal.peek().copied().filter(|next| *next < chunks.end);
             let zeros = self.bytes_of(&(at..next.unwrap_or(chunks.end)));
-            if !zeros.is_empty() {
-                self.zero_bytes.fetch_add(zeros.end - zeros.start, Relaxed);
-                self.target.zero(zeros)?;
+            let mut from = zeros.start;
+            while from < zeros.end {
+                self.control.go_on()?;
+                let piece = from..zeros.end.min(from + ZERO_BYTES);
+                from = piece.end;
+                self.zero_bytes.fetch_add(piece.end - piece.start, Relaxed);
+                self.target.zero(piece)?;
             }
             if next.is_some() {
                 equal.next();
@@ -434,13 +487,4 @@ impl<'a> Run<'a> {
 
 fn permits(bytes: u64) -> usize {
     usize::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(Semaphore::MAX_PERMITS)
-}
-
-/// Runs something that computes or blocks beside the runtime.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JobError> + Send + 'static,
-) -> Result<T, JobError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or(Err(JobError::Repository(RepositoryError::Internal)))
 }

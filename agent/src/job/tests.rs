@@ -1,18 +1,25 @@
 //! Jobs from end to end, over a store in memory and volumes in files.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+};
 
 use repository::{
     ChangeMethod, CreateOptions, Repository, Secret, Selector,
     map::MapReader,
     session::{Session, SessionRequest},
-    store::{MemoryStore, SharedStore},
+    store::{
+        ErrorKind, MemoryStore, SharedStore,
+        wrap::{Fault, Faulty},
+    },
 };
 
-use super::{BackupRequest, ChangeHint, backup, restore};
+use super::{BackupRequest, ChangeHint, VerifyRequest, backup, restore, verify};
 use crate::{
     Control, JobError,
     changes::Extents,
+    progress::Progress,
     source::{FileSource, OpenSource, Volume},
     target::FileTarget,
 };
@@ -273,4 +280,67 @@ async fn what_a_volume_lost_by_shrinking_is_zeros_in_its_last_chunk() {
     let mut padded = shrunk[15 << 16..].to_vec();
     padded.resize(1 << 16, 0);
     assert_eq!(last, world.repository.keys().chunk_id(&padded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_works_where_nothing_can_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("image");
+    fs::write(&image, contents(1 << 20, 5)).unwrap();
+    let inner: SharedStore = Arc::new(MemoryStore::default());
+    let secret = Secret::draw_key_file();
+    let options = CreateOptions::default();
+    let repository = Repository::create(Arc::clone(&inner), &secret, &options)
+        .await
+        .unwrap();
+    let volume = Arc::new(FileSource::open(&image, OpenSource::default()).unwrap());
+    let control = Control::default();
+    backup(&repository, volume, BackupRequest::default(), &control)
+        .await
+        .unwrap();
+    for kind in [ErrorKind::ReadOnly, ErrorKind::Denied] {
+        let refusing = Faulty::new(Arc::clone(&inner), move |call| {
+            call.verb.mutates().then_some(Fault::Before(kind))
+        });
+        let repository = Repository::open(Arc::new(refusing), &secret).await.unwrap();
+        let request = VerifyRequest {
+            read_data_percent: 50,
+            ..VerifyRequest::default()
+        };
+        let report = verify(&repository, request, &control).await.unwrap();
+        assert_eq!(report.points, 1);
+        assert!(report.not_recorded.unwrap().contains("run/"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_stored_yet_is_not_done() {
+    let control = Control::default();
+    let progress = Arc::clone(&control.progress);
+    let seen = Arc::new(Mutex::new(None));
+    let first = Arc::clone(&seen);
+    let store = Faulty::new(Arc::new(MemoryStore::default()), move |call| {
+        if call.verb.mutates() && call.name.starts_with("d/default/p/") {
+            let counted = (&progress.done_bytes, &progress.new_bytes);
+            let counted = (Progress::get(counted.0), Progress::get(counted.1));
+            first.lock().unwrap().get_or_insert(counted);
+        }
+        None
+    });
+    let secret = Secret::draw_key_file();
+    let options = CreateOptions::default();
+    let repository = Repository::create(Arc::new(store), &secret, &options)
+        .await
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("image");
+    fs::write(&image, vec![7; 100_000]).unwrap();
+    let volume = Arc::new(FileSource::open(&image, OpenSource::default()).unwrap());
+    backup(&repository, volume, BackupRequest::default(), &control)
+        .await
+        .unwrap();
+    assert_eq!(*seen.lock().unwrap(), Some((0, 0)));
+    let progress = &control.progress;
+    assert!(Progress::get(&progress.done_bytes) >= 100_000);
+    assert_eq!(Progress::get(&progress.uploading_bytes), 0);
 }

@@ -12,9 +12,11 @@ use repository::{
     PackId, Point, Reference, Repository, RepositoryError, SessionId,
     fetch::Piece,
     layout::{self, PackKind},
+    store::ErrorKind,
     verify::{BadSlots, Damage, Structure, VerifyRun, damage_of, selected},
 };
 use tokio::{sync::Semaphore, time::Instant};
+use tracing::info;
 
 use crate::{control::Control, error::JobError, progress::Progress};
 
@@ -51,6 +53,9 @@ pub struct VerifyReport {
     pub damage: Vec<Damage>,
     /// Its turn, which says which part a partial run read.
     pub turn: u64,
+    /// Why the run is not recorded in the repository: the next one of as many per cent reads the same part, and points that
+    /// were found damaged are not marked.
+    pub not_recorded: Option<String>,
     /// How long it took.
     pub duration: Duration,
 }
@@ -65,7 +70,11 @@ pub async fn verify(
     control: &Control,
 ) -> Result<VerifyReport, JobError> {
     let began = Instant::now();
-    let listed = repository.points().await?;
+    info!(
+        read_data_percent = request.read_data_percent,
+        "verify begun"
+    );
+    let listed = control.unless_cancelled(repository.points()).await??;
     let wanted = |point: &Point| request.points.is_empty() || request.points.contains(&point.id);
     let points: Vec<Point> = listed.points.into_iter().filter(wanted).collect();
     let percent = request.read_data_percent.min(100);
@@ -85,7 +94,8 @@ pub async fn verify(
     if percent > 0 {
         report.turn = repository.verify_turn(percent).await?;
         let read = Read::new(repository, control);
-        read.packs(packs.selected(percent, report.turn)).await?;
+        let reading = read.packs(packs.selected(percent, report.turn));
+        control.unless_cancelled(reading).await??;
         let found = read
             .found
             .into_inner()
@@ -120,11 +130,35 @@ pub async fn verify(
             .map(|damage| damage.object.clone())
             .collect(),
     };
-    repository
-        .record_verify(run, &report.bad_points, &whole)
-        .await?;
+    report.not_recorded = record(repository, run, &report.bad_points, &whole).await?;
     report.duration = began.elapsed();
+    info!(
+        points = report.points,
+        bad_points = report.bad_points.len(),
+        damaged_objects = report.damage.len(),
+        packs_read = report.packs_read,
+        read_bytes = report.read_bytes,
+        duration_ms = report.duration.as_millis(),
+        "verify finished"
+    );
     Ok(report)
+}
+
+/// Records the run, unless the repository takes nothing: what was found is worth reporting all the same. Returns why.
+async fn record(
+    repository: &Repository,
+    run: VerifyRun,
+    bad: &[SessionId],
+    whole: &[SessionId],
+) -> Result<Option<String>, JobError> {
+    let refusals = [ErrorKind::ReadOnly, ErrorKind::Denied, ErrorKind::Full];
+    match repository.record_verify(run, bad, whole).await {
+        Ok(()) => Ok(None),
+        Err(RepositoryError::Store(error)) if refusals.contains(&error.kind()) => {
+            Ok(Some(error.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Walks all points; returns those that are not whole.
@@ -135,10 +169,7 @@ async fn walk(
 ) -> Result<BTreeSet<SessionId>, JobError> {
     let mut bad = BTreeSet::new();
     for point in points {
-        if control.cancel.is_cancelled() {
-            return Err(JobError::Cancelled);
-        }
-        if !structure.point(point).await? {
+        if !control.unless_cancelled(structure.point(point)).await?? {
             bad.insert(point.id);
         }
     }
@@ -217,9 +248,6 @@ impl<'a> Read<'a> {
     }
 
     async fn pack(&self, kind: PackKind, pack: PackId, bytes: u64) -> Result<(), JobError> {
-        if self.control.cancel.is_cancelled() {
-            return Err(JobError::Cancelled);
-        }
         let object = layout::pack(kind, pack);
         match self.repository.slot_table(kind, pack, bytes).await {
             Ok((key, slots)) => {

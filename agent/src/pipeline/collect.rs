@@ -12,10 +12,16 @@ use repository::{
     map::{FANOUT, MapBuilder, Page},
     session::{Checkpoint, PageWriter},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 
-use super::{Event, Leaf, Shared, upload::PackSender};
-use crate::{error::JobError, progress::Progress};
+use super::{
+    Event, Leaf, Shared,
+    upload::{PAGES_TIME_MAX, PackSender},
+};
+use crate::error::JobError;
 
 /// What an interrupted run looks at again, at most: a minute, or a gibibyte.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
@@ -80,24 +86,31 @@ impl Collector {
             self.advance().await?;
         }
         // Without *plan*'s last word it ended with an error, which is reported instead of this one.
-        match planned {
-            None => Err(JobError::Stopped),
-            Some(true) => {
-                self.arrived().await?;
-                self.checkpoint().await?;
-                Err(JobError::Cancelled)
-            }
-            Some(false) => self.finish().await,
+        let stopped = planned.ok_or(JobError::Stopped)?;
+        if !stopped && let Some(map) = self.finish().await? {
+            return Ok(map);
         }
+        self.settled().await?;
+        // It only saves work, and the store may be the reason why somebody wants to stop.
+        match timeout(PAGES_TIME_MAX, self.checkpoint()).await {
+            Ok(written) => written?,
+            Err(_) => tracing::warn!(session = %self.shared.session.id(), "no checkpoint in time"),
+        }
+        Err(JobError::Cancelled)
     }
 
-    async fn finish(mut self) -> Result<MapRoot, JobError> {
+    /// The map, with everything it refers to arrived; `None` when the job is to stop.
+    async fn finish(&mut self) -> Result<Option<MapRoot>, JobError> {
+        if self.shared.control.cancel.is_cancelled() {
+            return Ok(None);
+        }
         make_room(&mut self.pages, &self.packs).await?;
         let Ok(map) = self.builder.clone().finish(&mut self.pages);
         let closed = self.pages.close()?;
         self.send(closed).await?;
-        self.arrived().await?;
-        Ok(map)
+        self.settled().await?;
+        // What was given up since would be missing.
+        Ok((!self.shared.control.cancel.is_cancelled()).then_some(map))
     }
 
     fn leaf(&mut self, leaf: Arc<Leaf>) {
@@ -125,7 +138,6 @@ impl Collector {
         }
         open.blocks -= 1;
         self.since_checkpoint += bytes;
-        Progress::add(&self.shared.control.progress.done_bytes, bytes);
     }
 
     /// Takes leaves that are complete into the map, in order.
@@ -185,7 +197,10 @@ impl Collector {
         // The checkpoint's pages must be there before it is.
         let closed = self.pages.close()?;
         self.send(closed).await?;
-        self.arrived().await?;
+        self.settled().await?;
+        if self.packs.lacks_pages() {
+            return Ok(());
+        }
         let checkpoint = Checkpoint {
             map,
             parent: self.shared.session.parent().map(|parent| parent.id),
@@ -194,19 +209,20 @@ impl Collector {
             handle: self.shared.input.handle.clone(),
         };
         self.shared.session.checkpoint(&checkpoint).await?;
-        tracing::debug!(session = %self.shared.session.id(), cursor = self.cursor, "checkpoint");
+        let offset = self.cursor << self.shared.input.chunk_log2;
+        tracing::info!(session = %self.shared.session.id(), offset, "checkpoint written");
         Ok(())
     }
 
     async fn send(&self, pack: Option<SealedPack>) -> Result<(), JobError> {
         match pack {
-            Some(pack) => self.packs.send(pack).await,
+            Some(pack) => self.packs.send_pages(pack).await,
             None => Ok(()),
         }
     }
 
-    async fn arrived(&self) -> Result<(), JobError> {
-        if self.packs.all_arrived().await {
+    async fn settled(&self) -> Result<(), JobError> {
+        if self.packs.all_settled().await {
             Ok(())
         } else {
             Err(JobError::Stopped)
@@ -218,7 +234,7 @@ impl Collector {
 async fn make_room(pages: &mut PageWriter, packs: &PackSender) -> Result<(), JobError> {
     // The full pack goes first: there are only two buffers.
     if let Some(full) = pages.close_if_full()? {
-        packs.send(full).await?;
+        packs.send_pages(full).await?;
     }
     pages.make_room().await;
     Ok(())

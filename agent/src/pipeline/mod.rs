@@ -10,6 +10,9 @@
 //! each chunk, finds out whether it is known, and seals it if it is not. *collect* puts the results in order and makes
 //! the new map. *upload* sends packs. Memory is bounded by the buffers that reading and sealing take from their pools;
 //! every queue between stages is shorter than the pool that fills it.
+//!
+//! Asked to stop, *plan*, *read* and *seal* drop what they have not finished, *upload* gives up what takes long, and
+//! *collect* leaves a checkpoint of the leaves that are whole.
 
 mod budget;
 mod known;
@@ -138,12 +141,12 @@ impl Shared {
             .div_ceil(1 << self.input.chunk_log2)
     }
 
-    /// Waits on a thread of ours for something of the runtime's, unless another stage fails first.
+    /// Waits on a thread of ours for something of the runtime's, unless another stage fails or the job is to stop first.
     fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, JobError> {
         self.runtime.block_on(async {
             tokio::select! {
                 () = self.failed.cancelled() => Err(JobError::Stopped),
-                value = future => Ok(value),
+                value = self.control.unless_cancelled(future) => value,
             }
         })
     }

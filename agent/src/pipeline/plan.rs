@@ -62,7 +62,7 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Fails with [`JobError::Cancelled`] when it was asked to stop; leaves that were sent by then are whole.
+    /// Fails with [`JobError::Cancelled`] when it was asked to stop; a leaf that was sent by then has all of its blocks.
     fn run(&mut self) -> Result<(), JobError> {
         let chunk_count = self.shared.chunk_count();
         // A resized volume has other pages above its first leaf, and less or more after its last.
@@ -89,13 +89,6 @@ impl Planner<'_> {
         self.flush()
     }
 
-    fn go_on(&self) -> Result<(), JobError> {
-        if self.shared.control.cancel.is_cancelled() {
-            return Err(JobError::Cancelled);
-        }
-        Ok(())
-    }
-
     /// Counts what is known to be unchanged, and looks at some of it all the same.
     fn pass_over(&mut self, range: Range<u64>) -> Result<(), JobError> {
         if range.is_empty() {
@@ -113,7 +106,7 @@ impl Planner<'_> {
         let chunk_bytes = self.shared.chunk_bytes() as u64;
         let mut at = range.start;
         while at < range.end {
-            self.go_on()?;
+            self.shared.control.go_on()?;
             let data = self.shared.input.volume.next_data(at * chunk_bytes)?;
             let data = data.map_or(range.end..range.end, |data| {
                 (data.start / chunk_bytes).clamp(at, range.end)
@@ -185,7 +178,7 @@ impl Planner<'_> {
         let hint = self.leaves(false, &numbers)?;
         for ((touched, base), hint) in touched.into_iter().zip(base).zip(hint) {
             // A device is one range from its beginning to its end.
-            self.go_on()?;
+            self.shared.control.go_on()?;
             let path = match &mut self.base {
                 Some(reader) => self.shared.wait(reader.path(touched.number))??,
                 None => Vec::new(),

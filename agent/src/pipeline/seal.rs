@@ -22,6 +22,7 @@ pub(super) fn run(
         buffers,
         packs,
         writer,
+        plain_bytes: 0,
     };
     for Filled {
         block,
@@ -29,13 +30,22 @@ pub(super) fn run(
         bytes,
     } in filled
     {
+        if shared.control.cancel.is_cancelled() {
+            continue;
+        }
         let contents = &buffer[..bytes];
         let entries = if block.spot_check {
-            sealer.spot_check(&block, contents)?
+            sealer.spot_check(&block, contents)
         } else {
-            sealer.block(&block, contents)?
+            sealer.block(&block, contents)
         };
         drop(buffer);
+        let entries = match entries {
+            Ok(entries) => entries,
+            // The leaf stays without it, and so does the map. What is sealed of it is found again by the next run.
+            Err(JobError::Cancelled) => continue,
+            Err(error) => return Err(error),
+        };
         let sealed = Event::Sealed {
             leaf: block.leaf.number,
             entries,
@@ -44,10 +54,7 @@ pub(super) fn run(
             .blocking_send(sealed)
             .map_err(|_| JobError::Stopped)?;
     }
-    match sealer.writer.close()? {
-        Some(pack) => packs.send_blocking(pack),
-        None => Ok(()),
-    }
+    sealer.close()
 }
 
 /// Chunks by index, with what the map shall say of them.
@@ -58,6 +65,8 @@ struct Sealer<'a> {
     buffers: &'a PackBuffers,
     packs: &'a PackSender,
     writer: DataWriter,
+    /// Bytes of the volume in the open pack.
+    plain_bytes: u64,
 }
 
 impl Sealer<'_> {
@@ -77,11 +86,13 @@ impl Sealer<'_> {
         index: u64,
     ) -> Result<Option<Entry>, JobError> {
         if is_zero(chunk) {
+            self.count_done(chunk);
             return Ok(None);
         }
         let id = self.shared.repository.keys().chunk_id(chunk);
         let reference = match self.find(block, index, &id) {
             Some(known) => {
+                self.count_done(chunk);
                 let adopted = self.shared.session.adopted().sessions();
                 if adopted.contains(&known.pack.session()) {
                     self.shared
@@ -114,9 +125,7 @@ impl Sealer<'_> {
 
     fn seal(&mut self, id: ChunkId, chunk: &[u8]) -> Result<Reference, JobError> {
         if self.writer.needs_buffer(chunk.len()) {
-            if let Some(pack) = self.writer.close()? {
-                self.packs.send_blocking(pack)?;
-            }
+            self.close()?;
             let buffer = self.shared.wait(self.buffers.take())?;
             self.writer.start_pack(buffer);
         }
@@ -124,8 +133,22 @@ impl Sealer<'_> {
         // A full table only means that a chunk that comes again is sealed again.
         self.shared.known.insert(reference);
         self.shared.new_bytes.fetch_add(chunk.len() as u64, Relaxed);
-        Progress::add(&self.shared.control.progress.new_bytes, chunk.len() as u64);
+        self.plain_bytes += chunk.len() as u64;
         Ok(reference)
+    }
+
+    /// Sends the open pack. What is in it is done when it has arrived.
+    fn close(&mut self) -> Result<(), JobError> {
+        let plain_bytes = std::mem::take(&mut self.plain_bytes);
+        match self.writer.close()? {
+            Some(pack) => self.packs.send_data(pack, plain_bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// A chunk that need not be sent.
+    fn count_done(&self, chunk: &[u8]) {
+        Progress::add(&self.shared.control.progress.done_bytes, chunk.len() as u64);
     }
 
     /// Chunks that are said to be unchanged must be what the base says they are.

@@ -2,44 +2,66 @@
 
 use std::{
     collections::BTreeSet,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use repository::{PackId, SealedPack, Session};
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
 
-use crate::{Control, JobError, progress::Progress};
+use crate::{Control, JobError};
+
+/// How long packs of data may still take when the job is to stop: some that are nearly there are worth it, and nobody
+/// waits longer after an interrupt.
+const DATA_TIME_MAX: Duration = Duration::from_secs(4);
+/// How long pages, and the checkpoint that refers to them, may take after that.
+pub(super) const PAGES_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// Hands packs to the uploader.
 #[derive(Clone, Debug)]
 pub(super) struct PackSender {
-    packs: mpsc::Sender<SealedPack>,
+    packs: mpsc::Sender<Full>,
     arrived: Arc<Arrived>,
 }
 
+/// A pack and how many bytes of the volume are in it; none are in pages.
+#[derive(Debug)]
+struct Full {
+    pack: SealedPack,
+    plain_bytes: u64,
+}
+
 impl PackSender {
-    pub(super) fn send_blocking(&self, pack: SealedPack) -> Result<(), JobError> {
+    pub(super) fn send_data(&self, pack: SealedPack, plain_bytes: u64) -> Result<(), JobError> {
         self.arrived.sent.fetch_add(1, Ordering::Relaxed);
+        let full = Full { pack, plain_bytes };
         self.packs
-            .blocking_send(pack)
+            .blocking_send(full)
             .map_err(|_| JobError::Stopped)
     }
 
-    pub(super) async fn send(&self, pack: SealedPack) -> Result<(), JobError> {
+    pub(super) async fn send_pages(&self, pack: SealedPack) -> Result<(), JobError> {
         self.arrived.sent.fetch_add(1, Ordering::Relaxed);
-        self.packs.send(pack).await.map_err(|_| JobError::Stopped)
+        let plain_bytes = 0;
+        let full = Full { pack, plain_bytes };
+        self.packs.send(full).await.map_err(|_| JobError::Stopped)
     }
 
-    /// Waits until every pack sent so far has arrived; `false` when the uploader failed.
-    pub(super) async fn all_arrived(&self) -> bool {
+    /// Waits until every pack sent so far has arrived or was given up; `false` when the uploader failed.
+    pub(super) async fn all_settled(&self) -> bool {
         let sent = self.arrived.sent.load(Ordering::Relaxed);
         loop {
             let changed = self.arrived.changed.notified();
-            if self.arrived.count.load(Ordering::Acquire) >= sent {
+            if self.arrived.settled.load(Ordering::Acquire) >= sent {
                 return true;
             }
             tokio::select! {
@@ -47,6 +69,11 @@ impl PackSender {
                 () = self.packs.closed() => return false,
             }
         }
+    }
+
+    /// Some pages were given up: no checkpoint may refer to them.
+    pub(super) fn lacks_pages(&self) -> bool {
+        self.arrived.lacks_pages.load(Ordering::Acquire)
     }
 
     /// Every data pack with a lower number has arrived.
@@ -62,7 +89,9 @@ impl PackSender {
 #[derive(Debug, Default)]
 struct Arrived {
     sent: AtomicU64,
-    count: AtomicU64,
+    /// Packs that arrived, or were given up because the job is to stop.
+    settled: AtomicU64,
+    lacks_pages: AtomicBool,
     changed: Notify,
     data: Mutex<DataPacks>,
 }
@@ -76,7 +105,7 @@ struct DataPacks {
 
 impl Arrived {
     fn add(&self, id: PackId) {
-        if id.sequence().is_multiple_of(2) {
+        if is_data(id) {
             let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
             data.beyond.insert(id.sequence());
             while let before = data.before
@@ -85,9 +114,17 @@ impl Arrived {
                 data.before += 2;
             }
         }
-        self.count.fetch_add(1, Ordering::Release);
+        self.settle(1);
+    }
+
+    fn settle(&self, packs: usize) {
+        self.settled.fetch_add(packs as u64, Ordering::Release);
         self.changed.notify_waiters();
     }
+}
+
+fn is_data(id: PackId) -> bool {
+    id.sequence().is_multiple_of(2)
 }
 
 /// The stage that uploads.
@@ -96,7 +133,7 @@ pub(super) struct Uploader {
     session: Arc<Session>,
     control: Control,
     uploads: usize,
-    packs: mpsc::Receiver<SealedPack>,
+    packs: mpsc::Receiver<Full>,
     arrived: Arc<Arrived>,
 }
 
@@ -126,28 +163,63 @@ impl Uploader {
         )
     }
 
-    /// Runs until all senders are gone and everything has arrived.
+    /// Runs until all senders are gone and everything has arrived. When the job is to stop, packs that take long are
+    /// given up: of data first, since a checkpoint is worth more than they are.
     pub(super) async fn run(mut self) -> Result<(), JobError> {
-        let mut uploads = FuturesUnordered::new();
-        let mut open = true;
-        while open || !uploads.is_empty() {
+        let (mut data, mut pages) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let (mut takes_data, mut takes_pages, mut open) = (true, true, true);
+        let mut data_end = pin!(after(&self.control.cancel, DATA_TIME_MAX));
+        let mut pages_end = pin!(after(&self.control.cancel, DATA_TIME_MAX + PAGES_TIME_MAX));
+        while open || !data.is_empty() || !pages.is_empty() {
             tokio::select! {
-                pack = self.packs.recv(), if open && uploads.len() < self.uploads => match pack {
-                    Some(pack) => uploads.push(upload(&self.session, pack)),
+                pack = self.packs.recv(), if open && data.len() + pages.len() < self.uploads => match pack {
                     None => open = false,
+                    Some(full) => match is_data(full.pack.id()) {
+                        true if takes_data => data.push(self.upload(full)),
+                        false if takes_pages => pages.push(self.upload(full)),
+                        data => self.give_up(data, 1),
+                    }
                 },
-                Some(uploaded) = uploads.next() => {
-                    let (id, bytes) = uploaded?;
-                    Progress::add(&self.control.progress.stored_bytes, bytes);
-                    self.arrived.add(id);
+                Some(uploaded) = data.next() => uploaded?,
+                Some(uploaded) = pages.next() => uploaded?,
+                () = &mut data_end, if takes_data => {
+                    takes_data = false;
+                    self.give_up(true, data.len());
+                    data.clear();
+                }
+                () = &mut pages_end, if takes_pages => {
+                    takes_pages = false;
+                    self.give_up(false, pages.len());
+                    pages.clear();
                 }
             }
         }
         Ok(())
     }
+
+    fn upload(&self, full: Full) -> impl Future<Output = Result<(), JobError>> + use<> {
+        let Full { pack, plain_bytes } = full;
+        let (session, arrived) = (Arc::clone(&self.session), Arc::clone(&self.arrived));
+        let progress = Arc::clone(&self.control.progress);
+        async move {
+            let (id, bytes) = (pack.id(), pack.bytes());
+            progress.begin_upload(plain_bytes, bytes);
+            session.upload(pack).await?;
+            progress.end_upload(plain_bytes, bytes);
+            arrived.add(id);
+            Ok(())
+        }
+    }
+
+    fn give_up(&self, data: bool, packs: usize) {
+        if packs > 0 && !data {
+            self.arrived.lacks_pages.store(true, Ordering::Release);
+        }
+        self.arrived.settle(packs);
+    }
 }
 
-async fn upload(session: &Session, pack: SealedPack) -> Result<(PackId, u64), JobError> {
-    let id = pack.id();
-    Ok((id, session.upload(pack).await?))
+async fn after(cancel: &CancellationToken, time: Duration) {
+    cancel.cancelled().await;
+    sleep(time).await;
 }

@@ -2,10 +2,10 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
     ops::Range,
-    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
@@ -13,6 +13,7 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2},
+    unistd::geteuid,
 };
 use tracing::warn;
 
@@ -21,6 +22,13 @@ use crate::source;
 
 /// What the name of an unfinished file ends with.
 pub const PARTIAL_SUFFIX: &str = ".partial";
+
+/// Rights of a new file: a volume holds secrets, so only its owner may read it.
+const MODE: u32 = 0o600;
+
+/// Marks a file as unfinished. This bit of the mode means nothing for a file on Linux, and nobody else sets it. Where a
+/// file system does not keep it, what an interrupted restore leaves is not recognised, and has to be removed by hand.
+const MARK: u32 = 0o1000;
 
 /// A file that appears under its name only when it is whole.
 #[derive(Debug)]
@@ -36,20 +44,17 @@ pub struct FileTarget {
 }
 
 impl FileTarget {
-    /// Makes `NAME.partial`, or takes over what an interrupted restore left there.
+    /// Makes `NAME.partial`, in place of what an interrupted restore left there.
     ///
     /// # Errors
-    /// When there is a file of that name that is not empty, or another restore is writing it.
+    /// When there is a file of that name that is not empty, another restore is writing it, or `NAME.partial` is somebody
+    /// else's.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, TargetError> {
         let path = path.as_ref().to_path_buf();
         check_free(&path)?;
         let partial = partial_path(&path)?;
-        let file = lock_partial(&path, &partial)?;
-        let failed = |source| TargetError::Open {
-            path: partial.clone(),
-            source,
-        };
-        file.set_len(0).map_err(failed)?;
+        remove_left(&path, &partial)?;
+        let file = make_partial(&path, &partial)?;
         let handles = Handles::new(file, &partial);
         let (volume_bytes, written_end, whole) =
             (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
@@ -170,7 +175,10 @@ impl Target for FileTarget {
             location: self.location(),
             source,
         };
-        self.handles.cached.sync_all().map_err(failed)?;
+        let permissions = Permissions::from_mode(MODE);
+        let cached = &self.handles.cached;
+        cached.set_permissions(permissions).map_err(failed)?;
+        cached.sync_all().map_err(failed)?;
         self.whole.store(true, Relaxed);
         self.rename()?;
         let folder = self
@@ -197,6 +205,10 @@ impl FileTarget {
 impl Drop for FileTarget {
     fn drop(&mut self) {
         if self.whole.load(Relaxed) {
+            return;
+        }
+        // What somebody put in its place is not ours to remove.
+        if !is_at(&self.handles.cached, &self.partial) {
             return;
         }
         if let Err(error) = fs::remove_file(&self.partial) {
@@ -261,47 +273,90 @@ fn partial_path(path: &Path) -> Result<PathBuf, TargetError> {
     Ok(path.with_file_name(partial))
 }
 
-/// Opens the unfinished file for this restore alone. A volume holds secrets, so only its owner may read it.
-fn lock_partial(path: &Path, partial: &Path) -> Result<File, TargetError> {
+/// Removes what an interrupted restore left, and nothing else: whatever only has the name may be precious, be another
+/// name of something that is, or be laid there by somebody who wants to read the volume.
+fn remove_left(path: &Path, partial: &Path) -> Result<(), TargetError> {
+    let refused = |found| TargetError::Kind {
+        path: partial.to_path_buf(),
+        found,
+        remedy: "a restore would write to this name; move or remove it",
+    };
     let failed = |source| TargetError::Open {
         path: partial.to_path_buf(),
         source,
     };
-    let in_use = || TargetError::InUse {
-        path: path.to_path_buf(),
-        usage: "is being written by another restore".to_owned(),
+    let found = match fs::symlink_metadata(partial) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(failed)?,
     };
-    if fs::symlink_metadata(partial).is_ok_and(|found| !found.is_file()) {
-        let (found, remedy) = ("not a regular file", "remove it");
-        return Err(TargetError::Kind {
-            path: partial.to_path_buf(),
-            found,
-            remedy,
-        });
+    if !is_left(&found) {
+        return Err(refused("not what an interrupted restore leaves"));
     }
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlag::O_NOFOLLOW.bits());
+    let file = options.open(partial).map_err(failed)?;
+    lock(&file, path, partial)?;
+    // It may have been finished, or replaced, between looking and locking.
+    if !is_left(&file.metadata().map_err(failed)?) || !is_at(&file, partial) {
+        return Err(in_use(path));
+    }
+    fs::remove_file(partial).map_err(failed)
+}
+
+/// Whether a file bears the mark of an unfinished restore of this user, and has no other name.
+fn is_left(found: &fs::Metadata) -> bool {
+    let mode = found.permissions().mode() & 0o7777;
+    let ours = found.uid() == geteuid().as_raw() && found.nlink() == 1;
+    found.is_file() && ours && mode == MODE | MARK
+}
+
+/// Makes the unfinished file for this restore alone.
+fn make_partial(path: &Path, partial: &Path) -> Result<File, TargetError> {
     let mut options = OpenOptions::new();
     options
         .read(true)
         .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(OFlag::O_NOFOLLOW.bits());
-    let file = options.open(partial).map_err(failed)?;
+        .create_new(true)
+        .mode(MODE | MARK);
+    let file = options.open(partial).map_err(|source| {
+        if source.kind() == io::ErrorKind::AlreadyExists {
+            return in_use(path);
+        }
+        let path = partial.to_path_buf();
+        TargetError::Open { path, source }
+    })?;
+    lock(&file, path, partial)?;
+    // Another restore may have taken it for one that nobody writes, before it was locked.
+    if is_at(&file, partial) {
+        Ok(file)
+    } else {
+        Err(in_use(path))
+    }
+}
+
+fn lock(file: &File, path: &Path, partial: &Path) -> Result<(), TargetError> {
     match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(in_use()),
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(in_use(path)),
         // A file system without locks: two restores to one name at once are then not noticed.
         Err(TryLockError::Error(error)) => {
             warn!(path = %partial.display(), %error, "cannot lock a file");
+            Ok(())
         }
     }
-    // Another restore may have finished, and renamed the file, between opening and locking.
-    let opened = file.metadata().map_err(failed)?;
-    let there = fs::symlink_metadata(partial);
-    if there.is_ok_and(|there| (there.dev(), there.ino()) == (opened.dev(), opened.ino())) {
-        Ok(file)
-    } else {
-        Err(in_use())
+}
+
+fn in_use(path: &Path) -> TargetError {
+    TargetError::InUse {
+        path: path.to_path_buf(),
+        usage: "is being written by another restore".to_owned(),
     }
+}
+
+/// Whether a name stands for an open file.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |found: fs::Metadata| (found.dev(), found.ino());
+    let there = fs::symlink_metadata(path).map(identity);
+    let ours = file.metadata().map(identity);
+    matches!((there, ours), (Ok(there), Ok(ours)) if there == ours)
 }

@@ -109,12 +109,62 @@ fn an_unfinished_file_is_removed() {
 fn what_an_interrupted_restore_left_is_taken_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("volume");
-    fs::write(folder.path().join("volume.partial"), pattern(100_000)).unwrap();
+    let first = FileTarget::create(&path).unwrap();
+    first.prepare(100_000).unwrap();
+    first.write_at(&pattern(100_000), 0).unwrap();
+    // Killed: nothing cleans up, and the kernel takes the lock away.
+    let partial = folder.path().join("volume.partial");
+    let left = folder.path().join("left");
+    fs::copy(&partial, &left).unwrap();
+    let mode = fs::metadata(&partial).unwrap().permissions();
+    drop(first);
+    fs::set_permissions(&left, mode).unwrap();
+    fs::rename(&left, &partial).unwrap();
     let target = FileTarget::create(&path).unwrap();
     target.prepare(65_536).unwrap();
     target.zero(0..65_536).unwrap();
     target.finish().unwrap();
     assert!(fs::read(&path).unwrap() == [0; 65_536]);
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_never_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("volume");
+    let (partial, victim) = (
+        folder.path().join("volume.partial"),
+        folder.path().join("victim"),
+    );
+    let (first, mode) = (FileTarget::create(&path).unwrap(), || {
+        fs::metadata(&partial).unwrap().permissions()
+    });
+    let ours = mode();
+    drop(first);
+    let check = || {
+        check_refused(&path, "volume.partial");
+        check_refused(&path, "remove it");
+        assert_eq!(fs::read(&partial).unwrap(), b"mine");
+        fs::remove_file(&partial).unwrap();
+    };
+    // Another program's, by its mode.
+    for mode in [0o600, 0o644, 0o666] {
+        fs::write(&partial, "mine").unwrap();
+        fs::set_permissions(&partial, fs::Permissions::from_mode(mode)).unwrap();
+        check();
+    }
+    // Another name of something precious.
+    fs::write(&victim, "mine").unwrap();
+    fs::set_permissions(&victim, ours.clone()).unwrap();
+    fs::hard_link(&victim, &partial).unwrap();
+    check();
+    // Another user's. Only root can make one.
+    if nix::unistd::geteuid().is_root() {
+        fs::write(&partial, "mine").unwrap();
+        std::os::unix::fs::chown(&partial, Some(12_345), None).unwrap();
+        fs::set_permissions(&partial, ours).unwrap();
+        check();
+    }
+    FileTarget::create(&path).unwrap();
 }
 
 #[test]
@@ -171,7 +221,7 @@ fn an_empty_file_is_replaced_others_are_refused() {
     symlink(&path, folder.path().join("other.partial")).unwrap();
     check_refused(
         &folder.path().join("other"),
-        "is not a regular file: remove it",
+        "other.partial` is not what an interrupted restore leaves",
     );
     assert_eq!(fs::read(&path).unwrap(), b"x");
 }

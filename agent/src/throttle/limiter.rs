@@ -28,6 +28,8 @@ pub struct Limiter {
     turn: tokio::sync::Mutex<()>,
     /// Wakes the one who waits when the rate changes.
     changed: Notify,
+    /// Units that passed so far.
+    passed: AtomicU64,
     /// What bucket times count from.
     started: Instant,
 }
@@ -40,6 +42,7 @@ impl Default for Limiter {
             bucket: Mutex::new(None),
             turn: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
+            passed: AtomicU64::new(0),
             started: Instant::now(),
         }
     }
@@ -72,8 +75,16 @@ impl Limiter {
     pub async fn take(&self, units: u64) {
         let mut left = units;
         while left > 0 && self.rate().is_some() {
-            left -= self.take_part(left).await;
+            let part = self.take_part(left).await;
+            self.passed.fetch_add(part, Relaxed);
+            left -= part;
         }
+        self.passed.fetch_add(left, Relaxed);
+    }
+
+    /// Units that passed so far, with and without a limit.
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Relaxed)
     }
 
     /// The same as [`take`](Self::take), on a thread that may block, such as one of `spawn_blocking`.
@@ -81,9 +92,7 @@ impl Limiter {
     /// # Panics
     /// On a thread that drives a runtime.
     pub fn take_blocking(&self, runtime: &Handle, units: u64) {
-        if self.rate().is_some() {
-            runtime.block_on(self.take(units));
-        }
+        runtime.block_on(self.take(units));
     }
 
     /// Takes a burst at most; returns how much. Holds the turn only for that.
@@ -151,6 +160,7 @@ mod tests {
     async fn more_than_a_burst_takes_its_time() {
         let (limiter, start) = (limiter(1_000_000), Instant::now());
         limiter.take(10_000_000).await;
+        assert_eq!(limiter.passed(), 10_000_000);
         assert!((9.74..9.8).contains(&seconds(start)), "{}", seconds(start));
         limiter.take(1_000_000).await;
         assert!(

@@ -83,13 +83,11 @@ pub(crate) enum Command {
     /// Show the version
     Version,
     /// Print a completion script for a shell
-    #[command(hide = true)]
     Completions {
         /// Which shell
         shell: Shell,
     },
     /// Write the man pages into a folder
-    #[command(hide = true)]
     Man {
         /// Which folder
         folder: PathBuf,

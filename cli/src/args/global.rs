@@ -1,11 +1,11 @@
 //! Options of every command: where the repository is, what opens it, what is shown.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, ArgMatches, Args, parser::ValueSource};
 use zeroize::Zeroizing;
 
-use super::values::{Hidden, LocationParser};
+use super::values::Hidden;
 use crate::{location::Location, output::log::LogFormat};
 
 /// Environment variable of a passphrase. It has no option: arguments are seen by everybody on the machine.
@@ -19,14 +19,19 @@ pub(crate) struct Global {
     /// Options of an s3 address: endpoint, region, path-style, ca-file, profile, sign-payload. Credentials come from the
     /// AWS environment variables and profiles.
     #[arg(
+        id = "repository",
         short,
-        long,
+        long = "repository",
         global = true,
         env = "SLUICE_REPOSITORY",
-        value_parser = LocationParser,
+        hide_env_values = true,
         value_name = "LOCATION",
         help_heading = "Repository"
     )]
+    written: Option<OsString>,
+
+    /// The same, read. Later, as an option wins over a variable that cannot be read.
+    #[arg(skip)]
     pub(crate) repository: Option<Location>,
 
     #[command(flatten)]
@@ -120,6 +125,23 @@ pub(crate) struct OutputArgs {
         help_heading = "Output"
     )]
     pub(crate) log_format: LogFormat,
+}
+
+impl Global {
+    /// Reads the location.
+    ///
+    /// # Errors
+    /// Says what is wrong, and does not repeat one that cannot be right: credentials may have strayed into it.
+    pub(super) fn read_location(&mut self) -> Result<(), String> {
+        let Some(written) = self.written.take() else {
+            return Ok(());
+        };
+        let text = written.to_str().ok_or("--repository: it is not UTF-8")?;
+        let location = text.parse();
+        let location = location.map_err(|error: anyhow::Error| format!("--repository: {error:#}"));
+        self.repository = Some(location?);
+        Ok(())
+    }
 }
 
 impl SecretArgs {

@@ -64,6 +64,8 @@ impl Arguments {
         let mut arguments = Self::from_arg_matches(&matches)?;
         let conflict = arguments.global.secret.prefer_options(&matches);
         conflict.map_err(|message| Self::command().error(ErrorKind::ArgumentConflict, message))?;
+        let read = arguments.global.read_location();
+        read.map_err(|message| Self::command().error(ErrorKind::ValueValidation, message))?;
         Ok(arguments)
     }
 }
@@ -84,7 +86,8 @@ mod tests {
             "sluice points -r /r --json",
             "sluice --json points -r /r",
         ] {
-            let arguments = Arguments::try_parse_from(line.split(' ')).expect("it is right");
+            let mut arguments = Arguments::try_parse_from(line.split(' ')).expect("it is right");
+            arguments.global.read_location().expect("it is a path");
             assert!(
                 arguments.global.output.json && arguments.global.repository.is_some(),
                 "{line}"

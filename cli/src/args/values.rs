@@ -1,17 +1,13 @@
 //! Values of arguments, checked while they are read.
 
-use std::{convert::Infallible, ffi::OsStr, fmt, path::PathBuf, str::FromStr};
+use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr};
 
-use clap::{
-    builder::{PathBufValueParser, TypedValueParser},
-    error::ErrorKind,
-};
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use jiff::Timestamp;
 use repository::format::{CHUNK_LOG2_MAX, CHUNK_LOG2_MIN};
 
 use crate::{
     clock,
-    location::Location,
     output::{size, time},
 };
 
@@ -77,29 +73,6 @@ fn path(path: PathBuf) -> Result<PathBuf, String> {
             "`{word}` is kept for a command to come: write `./{word}` for a file of this name"
         )),
         None => Ok(path),
-    }
-}
-
-/// Reads a location, and does not repeat one that cannot be right: credentials may have strayed into it.
-#[derive(Clone, Debug)]
-pub(super) struct LocationParser;
-
-impl TypedValueParser for LocationParser {
-    type Value = Location;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        _: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<Location, clap::Error> {
-        let text = value
-            .to_str()
-            .ok_or_else(|| anyhow::anyhow!("it is not UTF-8"));
-        text.and_then(str::parse).map_err(|error| {
-            let message = format!("--repository: {error:#}");
-            command.clone().error(ErrorKind::ValueValidation, message)
-        })
     }
 }
 

@@ -106,16 +106,17 @@ async fn back_up(context: &Context, arguments: Backup) -> anyhow::Result<Done> {
         })
         .await?;
     let control = context.control(&arguments.job);
-    let job = job::backup(
+    let request = BackupRequest {
+        changes,
+        no_changes,
+        ..request
+    };
+    let job = Box::pin(job::backup(
         &repository,
         Arc::new(source),
-        BackupRequest {
-            changes,
-            no_changes,
-            ..request
-        },
+        request,
         &control,
-    );
+    ));
     let report = progress::watch(
         &context.screen,
         "backup",

@@ -2,13 +2,17 @@
 
 use std::{fs, path::Path};
 
-use repository::{CreateOptions, Repository, RepositoryError, read_superblock};
+use anyhow::bail;
+use repository::{
+    CreateOptions, Repository, RepositoryError, layout, read_superblock, store::StoreError,
+};
 use serde::Serialize;
 
 use crate::{
     args::Init,
     context::Context,
-    exit::Exit,
+    exit::{Exit, NotMade},
+    location::Location,
     output::{json, print, table::Facts},
     secret::{self, Asked},
 };
@@ -23,15 +27,24 @@ struct Made<'a> {
 
 pub(super) async fn run(context: &Context, arguments: &Init) -> anyhow::Result<Exit> {
     let location = context.location()?;
+    if let Location::Folder(path) = location
+        && fs::metadata(path).is_ok_and(|found| !found.is_dir())
+    {
+        bail!(
+            "`{}` is not a folder: give the name of a new or empty one",
+            path.display()
+        );
+    }
     let store = context
         .interruptible(location.create(context.throttle.clone()))
-        .await??;
+        .await?
+        .map_err(not_made)?;
     let place = store.location();
     // Before a key is drawn or a passphrase typed twice.
     match context.interruptible(read_superblock(&store)).await? {
         Err(RepositoryError::NotARepository { .. }) => {}
         Err(error @ (RepositoryError::Store(_) | RepositoryError::Unfinished { .. })) => {
-            return Err(error.into());
+            return Err(NotMade(error).into());
         }
         Ok(_) | Err(_) => {
             return Err(RepositoryError::AlreadyARepository { location: place }.into());
@@ -55,13 +68,13 @@ pub(super) async fn run(context: &Context, arguments: &Init) -> anyhow::Result<E
         Ok(Ok(repository)) => repository,
         Ok(Err(error)) => {
             drop_unused_key(arguments, &error);
-            return Err(error.into());
+            return Err(NotMade(error).into());
         }
         Err(interrupted) => return Err(interrupted),
     };
     let made = Made {
         id: repository.id().to_string(),
-        location: repository.store().location(),
+        location: location.to_string(),
         key_file: arguments.new_key.as_deref(),
         write_once: !repository.superblock().store.accepted_without,
     };
@@ -77,6 +90,13 @@ pub(super) async fn run(context: &Context, arguments: &Init) -> anyhow::Result<E
     }
     advise(context, &made);
     Ok(Exit::Done)
+}
+
+fn not_made(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast() {
+        Ok(error) => NotMade(error).into(),
+        Err(error) => error,
+    }
 }
 
 fn advise(context: &Context, made: &Made<'_>) {
@@ -100,14 +120,16 @@ fn advise(context: &Context, made: &Made<'_>) {
     }
 }
 
-/// A key file that opens nothing is a trap. It is kept in every case of doubt.
+/// A key file that opens nothing is a trap. It is kept in every case of doubt: a superblock, which is written last, may
+/// be there although the store did not say so.
 fn drop_unused_key(arguments: &Init, error: &RepositoryError) {
+    let failed_before = |error: &StoreError| error.object() != layout::SUPERBLOCK;
     let nothing_was_made = matches!(
         error,
         RepositoryError::AlreadyARepository { .. }
             | RepositoryError::Unfinished { .. }
             | RepositoryError::NoWriteOnce { .. }
-    );
+    ) || matches!(error, RepositoryError::Store(error) if failed_before(error));
     if let Some(path) = arguments.new_key.as_ref().filter(|_| nothing_was_made)
         && let Err(error) = fs::remove_file(path)
     {

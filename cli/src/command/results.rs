@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
+    hash::{BuildHasher, RandomState},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -95,11 +96,16 @@ impl ResultFile {
                 .write_all(text);
         }
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.partial", std::process::id()));
+        // Keys of this kind are random: nobody can foresee the name and lay a link there.
+        let drawn = RandomState::new().hash_one(std::process::id());
+        name.push(format!(".{drawn:016x}.partial"));
         let partial = folder(&self.path).join(name);
-        let written = write_file(&partial, text).and_then(|()| fs::rename(&partial, &self.path));
+        let mut file = File::create_new(&partial)?;
+        let written = file
+            .write_all(text)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&partial, &self.path));
         if let Err(error) = written {
-            // It may never have been there.
             drop(fs::remove_file(&partial));
             // A file that is mounted into a container cannot be replaced, but written.
             if error.raw_os_error() == Some(Errno::EBUSY as i32) {
@@ -127,12 +133,6 @@ pub(super) fn finish<T: Serialize>(
     }
 }
 
-fn write_file(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(text)?;
-    file.sync_all()
-}
-
 fn folder(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -141,6 +141,8 @@ fn folder(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileTypeExt;
+
     use anyhow::anyhow;
 
     use super::*;
@@ -182,10 +184,27 @@ mod tests {
 
     #[test]
     fn what_is_no_plain_file_is_written_in_place() {
-        ResultFile::check(Path::new("/dev/null"))
-            .unwrap()
-            .write(&Ok((Report { bytes: 1 }, Exit::Done)))
-            .unwrap();
-        assert!(!Path::new("/dev/null").is_file());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || fs::read_to_string(path).unwrap()
+        });
+        let done = Ok((Report { bytes: 1 }, Exit::Done));
+        ResultFile::check(&path).unwrap().write(&done).unwrap();
+        assert!(reader.join().unwrap().contains("\"done\""));
+        assert!(fs::metadata(&path).unwrap().file_type().is_fifo());
+    }
+
+    #[test]
+    fn a_link_that_lies_in_wait_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("result"), folder.path().join("victim"));
+        fs::write(&victim, "mine").unwrap();
+        let guessed = format!("result.{}.partial", std::process::id());
+        std::os::unix::fs::symlink(&victim, folder.path().join(guessed)).unwrap();
+        written(&path, &Ok((Report { bytes: 7 }, Exit::Done)));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
     }
 }

@@ -33,6 +33,7 @@ struct Done {
     read_data_percent: u8,
     turn: u64,
     damage: Vec<Damaged>,
+    not_recorded: Option<String>,
     duration_seconds: f64,
 }
 
@@ -93,6 +94,12 @@ async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
         job,
     )
     .await?;
+    if let Some(reason) = &report.not_recorded {
+        context.screen.warn(format_args!(
+            "the repository takes no record of this run ({reason}): damaged points are not marked, and the next run of this \
+             share reads the same part"
+        ));
+    }
     let VerifyReport {
         points,
         pages,
@@ -117,6 +124,7 @@ async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
         read_data_percent: percent,
         turn,
         damage: report.damage.into_iter().map(damaged).collect(),
+        not_recorded: report.not_recorded,
         duration_seconds: duration.as_secs_f64(),
     })
 }

@@ -17,13 +17,13 @@ const WINDOW: Duration = Duration::from_secs(30);
 
 /// Runs a job to its end and shows how far it is. A first interrupt is acknowledged, with what it leaves; the job ends
 /// itself.
-pub(crate) async fn watch<T>(
+pub(crate) async fn watch<T, E>(
     screen: &Screen,
     what: &str,
     left: &str,
     control: &Control,
-    job: impl Future<Output = T>,
-) -> T {
+    job: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let mut job = pin!(job);
     let period = if screen.is_terminal() {
         BAR_PERIOD
@@ -38,6 +38,8 @@ pub(crate) async fn watch<T>(
         what,
         bar: None,
         meter: Meter::default(),
+        sent_before: control.throttle.upload.passed(),
+        done_bytes: 0,
     };
     let mut asked = false;
     loop {
@@ -45,13 +47,16 @@ pub(crate) async fn watch<T>(
             biased;
             done = &mut job => {
                 shown.clear();
+                if asked && done.is_ok() {
+                    screen.line("it was done before it could be stopped");
+                }
                 return done;
             }
             () = control.cancel.cancelled(), if !asked => {
                 asked = true;
                 screen.line(format_args!("stopping: {left}; interrupt again to exit at once"));
             }
-            _ = ticks.tick(), if screen.shows_progress() => shown.update(&control.progress, began.elapsed()),
+            _ = ticks.tick(), if screen.shows_progress() => shown.update(control, began.elapsed()),
         }
     }
 }
@@ -61,11 +66,18 @@ struct Shown<'a> {
     what: &'a str,
     bar: Option<ProgressBar>,
     meter: Meter,
+    /// What this process had sent when the job began.
+    sent_before: u64,
+    /// The most that was shown: what is under way is an estimate, and never goes back.
+    done_bytes: u64,
 }
 
 impl Shown<'_> {
-    fn update(&mut self, progress: &Progress, elapsed: Duration) {
-        let sample = Sample::of(progress);
+    fn update(&mut self, control: &Control, elapsed: Duration) {
+        let sent = control.throttle.upload.passed() - self.sent_before;
+        let mut sample = Sample::of(&control.progress, sent);
+        self.done_bytes = self.done_bytes.max(sample.done_bytes);
+        sample.done_bytes = self.done_bytes;
         let sample = if self.what == "backup" {
             sample
         } else {
@@ -116,10 +128,16 @@ impl Sample {
         }
     }
 
-    fn of(progress: &Progress) -> Self {
+    /// The last chunk of a volume counts as a whole one, which may be more than there is.
+    fn of(progress: &Progress, sent_bytes: u64) -> Self {
+        let total_bytes = Progress::get(&progress.total_bytes);
+        let done_bytes = progress.done_with_uploads(sent_bytes);
         Self {
-            total_bytes: Progress::get(&progress.total_bytes),
-            done_bytes: Progress::get(&progress.done_bytes),
+            total_bytes,
+            done_bytes: match total_bytes {
+                0 => done_bytes,
+                total => done_bytes.min(total),
+            },
             new_bytes: Progress::get(&progress.new_bytes),
             stored_bytes: Progress::get(&progress.stored_bytes),
         }
@@ -248,6 +266,26 @@ mod tests {
         assert_eq!(
             line(done, &meter(&[(1, 1)])),
             "100 %, 1.0 MiB of 1.0 MiB, 1.0 MiB/s"
+        );
+    }
+
+    #[test]
+    fn what_waits_for_a_slow_upload_is_not_done() {
+        let progress = Progress::default();
+        Progress::add(&progress.total_bytes, 64 * MIB);
+        Progress::add(&progress.read_bytes, 64 * MIB);
+        let shown = |sent: u64, samples: &[(u64, u64)]| {
+            line(Sample::of(&progress, sent * MIB), &meter(samples))
+        };
+        assert_eq!(shown(4, &[(0, 0), (8, 0)]), "0 %, 0 B of 64.0 MiB, 0 B/s");
+        Progress::add(&progress.done_bytes, 16 * MIB);
+        Progress::add(&progress.new_bytes, 16 * MIB);
+        Progress::add(&progress.stored_bytes, 8 * MIB);
+        Progress::add(&progress.uploading_plain_bytes, 32 * MIB);
+        Progress::add(&progress.uploading_bytes, 16 * MIB);
+        assert_eq!(
+            shown(16, &[(0, 0), (32, 32)]),
+            "50 %, 32.0 MiB of 64.0 MiB, 1.0 MiB/s, ratio 2.0, 32 s left"
         );
     }
 

@@ -27,10 +27,15 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Control characters, line and paragraph separators, and marks that change the direction of writing.
+/// Control characters, line and paragraph separators, marks that change the direction of writing, and characters that
+/// are not seen at all (Unicode's `Default_Ignorable_Code_Point`, but for the variation selectors that emoji need).
 fn is_unsafe(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -47,5 +52,16 @@ mod tests {
     fn only_what_is_unsafe_is_escaped() {
         assert_eq!(clean("web-1:/srv/größe 図.img"), "web-1:/srv/größe 図.img");
         assert_eq!(clean("a\u{1b}[2Jb\n\u{202e}c"), "a\\u{1b}[2Jb\\n\\u{202e}c");
+        for hidden in [
+            '\u{200b}',
+            '\u{200d}',
+            '\u{2060}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{e0041}',
+        ] {
+            let escaped = format!("db{}", hidden.escape_default());
+            assert_eq!(clean(&format!("db{hidden}")), escaped);
+        }
     }
 }

@@ -4,9 +4,22 @@ use std::fs;
 
 use crate::support::Home;
 
-const COMMANDS: [&str; 13] = [
-    "init", "backup", "restore", "points", "show", "ls", "diff", "stats", "verify", "forget",
-    "key", "doctor", "version",
+const COMMANDS: [&str; 15] = [
+    "init",
+    "backup",
+    "restore",
+    "points",
+    "show",
+    "ls",
+    "diff",
+    "stats",
+    "verify",
+    "forget",
+    "key",
+    "doctor",
+    "version",
+    "completions",
+    "man",
 ];
 
 #[test]

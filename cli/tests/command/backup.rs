@@ -262,3 +262,15 @@ fn limits_are_kept() {
         "{quick} {slow}"
     );
 }
+
+#[test]
+fn a_reflink_base_that_shares_nothing_is_said() {
+    let home = Home::with_repository();
+    home.image("db.img", MIB, 1);
+    fs::write(home.path("copy"), fs::read(home.path("db.img")).unwrap()).unwrap();
+    home.backup(&["db.img", "--handle", "a"]);
+    let base = ["--reflink-base", "copy", "--base", "a"];
+    let done = home.backup(&[&["db.img"], &base[..]].concat());
+    assert_eq!(text(&done, "method"), "compare", "{done}");
+    assert!(text(&done, "fallback").contains("copy"), "{done}");
+}

@@ -109,3 +109,37 @@ fn no_secret_is_ever_shown() {
     shown(home.sluice(&["points"])).fails(1, &["passphrase command"]);
     shown(home.sluice(&["points", "--help"])).done();
 }
+
+#[test]
+fn a_place_that_refuses_leaves_no_key_and_is_no_damage() {
+    let home = Home::empty();
+    // Nobody, not even root, makes files there.
+    for place in ["/proc/nope", "/sys/kernel"] {
+        home.sluice(&["init", "-r", place, "--new-key", "key"])
+            .fails(1, &[place]);
+        assert!(!home.path("key").exists(), "{place}");
+    }
+    fs::write(home.path("file"), "").unwrap();
+    home.sluice(&["init", "-r", "file", "--new-key", "key"])
+        .fails(1, &["`file` is not a folder"]);
+    assert!(!home.path("key").exists());
+}
+
+#[test]
+fn an_option_wins_over_a_variable_that_cannot_be_right() {
+    let mut home = Home::with_repository();
+    home.set("SLUICE_REPOSITORY", "s3://x");
+    home.sluice(&["points", "-r", "repository"]).done();
+    home.sluice(&["-r", "repository", "points"]).done();
+    home.sluice(&["points"]).fails(2, &["--repository"]);
+}
+
+#[test]
+fn what_is_no_key_file_ends_with_the_code_of_keys() {
+    let home = Home::with_repository();
+    fs::write(home.path("binary"), [0xff, 0xfe, 0, 1]).unwrap();
+    for option in ["--key-file", "--passphrase-file"] {
+        home.sluice(&["points", option, "binary"])
+            .fails(12, &["binary", "not text"]);
+    }
+}

@@ -18,4 +18,6 @@ mod forget;
 mod key;
 mod doctor;
 mod about;
+mod log;
+mod process;
 mod json;

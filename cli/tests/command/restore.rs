@@ -151,3 +151,19 @@ fn damage_is_told_apart_from_other_failures() {
         .fails(3, &["damaged", "sluice verify"]);
     assert!(!home.path("new").exists(), "{ran:?}");
 }
+
+#[test]
+fn a_file_that_only_has_the_name_of_an_unfinished_one_is_refused() {
+    let (home, _) = home();
+    fs::write(home.path("victim"), "mine").unwrap();
+    fs::hard_link(home.path("victim"), home.path("new.partial")).unwrap();
+    home.sluice(&["restore", "latest", "new"])
+        .fails(1, &["new.partial", "remove it"]);
+    fs::remove_file(home.path("new.partial")).unwrap();
+    fs::copy(home.path("victim"), home.path("new.partial")).unwrap();
+    home.sluice(&["restore", "latest", "new"])
+        .fails(1, &["new.partial", "remove it"]);
+    for name in ["victim", "new.partial"] {
+        assert_eq!(fs::read_to_string(home.path(name)).unwrap(), "mine");
+    }
+}

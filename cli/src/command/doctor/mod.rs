@@ -112,7 +112,7 @@ async fn examine(context: &Context, location: &Location, read_only: bool) -> Vec
             return checks;
         }
     };
-    checks.push(Check::ok("address", &store.location()));
+    checks.push(Check::ok("address", &location.to_string()));
     let began = Instant::now();
     let superblock = match read_superblock(&store).await {
         Err(error @ RepositoryError::Store(_)) => {
@@ -125,7 +125,7 @@ async fn examine(context: &Context, location: &Location, read_only: bool) -> Vec
         "reachable",
         &format!("it answered in {}", milliseconds(began.elapsed())),
     ));
-    checks.extend(transport(&store.location()));
+    checks.extend(transport(&location.to_string()));
     let accepted_without = superblock
         .as_ref()
         .is_ok_and(|superblock| superblock.store.accepted_without);
