@@ -71,7 +71,7 @@ mod tests {
         progress.begin_upload(4000, 1000);
         progress.begin_upload(4000, 1000);
         assert_eq!(progress.done_with_uploads(0), 100);
-        assert_eq!(progress.done_with_uploads(500), 1100);
+        assert_eq!(progress.done_with_uploads(500), 2100);
         assert_eq!(
             progress.done_with_uploads(9999),
             8100,

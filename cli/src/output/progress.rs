@@ -45,16 +45,16 @@ pub(crate) async fn watch<T, E>(
     loop {
         tokio::select! {
             biased;
+            () = control.cancel.cancelled(), if !asked => {
+                asked = true;
+                screen.line(format_args!("stopping: {left}; interrupt again to exit at once"));
+            }
             done = &mut job => {
                 shown.clear();
                 if asked && done.is_ok() {
                     screen.line("it was done before it could be stopped");
                 }
                 return done;
-            }
-            () = control.cancel.cancelled(), if !asked => {
-                asked = true;
-                screen.line(format_args!("stopping: {left}; interrupt again to exit at once"));
             }
             _ = ticks.tick(), if screen.shows_progress() => shown.update(control, began.elapsed()),
         }
