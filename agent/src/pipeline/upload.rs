@@ -14,7 +14,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use repository::{PackId, SealedPack, Session};
 use tokio::{
     sync::{Notify, mpsc},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -127,6 +127,38 @@ fn is_data(id: PackId) -> bool {
     id.sequence().is_multiple_of(2)
 }
 
+/// How long a pack may take beside others. On a slow line many at once would all arrive late, and all be lost with the job.
+const PACK_TIME: Duration = Duration::from_secs(10);
+
+/// How many packs are sent at once: as many as the line has shown that it takes, one at first.
+#[derive(Debug)]
+struct Window {
+    packs: usize,
+    packs_max: usize,
+    began: Instant,
+    arrived_bytes: u64,
+}
+
+impl Window {
+    fn new(packs_max: usize) -> Self {
+        Self {
+            packs: 1,
+            packs_max,
+            began: Instant::now(),
+            arrived_bytes: 0,
+        }
+    }
+
+    fn arrived(&mut self, pack_bytes: u64) {
+        self.arrived_bytes += pack_bytes;
+        let elapsed = self.began.elapsed().as_millis().max(1);
+        let meanwhile = u128::from(self.arrived_bytes) * PACK_TIME.as_millis() / elapsed;
+        let packs = meanwhile / u128::from(pack_bytes.max(1));
+        self.packs =
+            usize::try_from(packs).map_or(self.packs_max, |packs| packs.clamp(1, self.packs_max));
+    }
+}
+
 /// The stage that uploads.
 #[derive(Debug)]
 pub(super) struct Uploader {
@@ -168,11 +200,12 @@ impl Uploader {
     pub(super) async fn run(mut self) -> Result<(), JobError> {
         let (mut data, mut pages) = (FuturesUnordered::new(), FuturesUnordered::new());
         let (mut takes_data, mut takes_pages, mut open) = (true, true, true);
+        let mut window = Window::new(self.uploads);
         let mut data_end = pin!(after(&self.control.cancel, DATA_TIME_MAX));
         let mut pages_end = pin!(after(&self.control.cancel, DATA_TIME_MAX + PAGES_TIME_MAX));
         while open || !data.is_empty() || !pages.is_empty() {
             tokio::select! {
-                pack = self.packs.recv(), if open && data.len() + pages.len() < self.uploads => match pack {
+                pack = self.packs.recv(), if open && data.len() + pages.len() < window.packs => match pack {
                     None => open = false,
                     Some(full) => match is_data(full.pack.id()) {
                         true if takes_data => data.push(self.upload(full)),
@@ -180,8 +213,8 @@ impl Uploader {
                         data => self.give_up(data, 1),
                     }
                 },
-                Some(uploaded) = data.next() => uploaded?,
-                Some(uploaded) = pages.next() => uploaded?,
+                Some(uploaded) = data.next() => window.arrived(uploaded?),
+                Some(uploaded) = pages.next() => window.arrived(uploaded?),
                 () = &mut data_end, if takes_data => {
                     takes_data = false;
                     self.give_up(true, data.len());
@@ -197,7 +230,8 @@ impl Uploader {
         Ok(())
     }
 
-    fn upload(&self, full: Full) -> impl Future<Output = Result<(), JobError>> + use<> {
+    /// Uploads a pack; returns how long it was.
+    fn upload(&self, full: Full) -> impl Future<Output = Result<u64, JobError>> + use<> {
         let Full { pack, plain_bytes } = full;
         let (session, arrived) = (Arc::clone(&self.session), Arc::clone(&self.arrived));
         let progress = Arc::clone(&self.control.progress);
@@ -207,7 +241,7 @@ impl Uploader {
             session.upload(pack).await?;
             progress.end_upload(plain_bytes, bytes);
             arrived.add(id);
-            Ok(())
+            Ok(bytes)
         }
     }
 
@@ -222,4 +256,22 @@ impl Uploader {
 async fn after(cancel: &CancellationToken, time: Duration) {
     cancel.cancelled().await;
     sleep(time).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_packs_are_sent_at_once_as_arrive_in_time() {
+        for (seconds, packs) in [(1, 5), (3, 3), (8, 1), (60, 1)] {
+            let mut window = Window::new(5);
+            assert_eq!(window.packs, 1);
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            window.arrived(16 * MIB);
+            assert_eq!(window.packs, packs, "{seconds} s for a pack");
+        }
+    }
 }
