@@ -57,7 +57,7 @@ async fn continued() -> Scenario {
         handle: Some("next".to_owned()),
         ..BackupRequest::default()
     };
-    Scenario::new(&[parent], noise(20 * MIB, 2), request)
+    Scenario::new(&[parent], noise(40 * MIB, 2), request)
         .await
         .cancelled()
         .await

@@ -1,6 +1,13 @@
 //! Backups to interrupt, and what must hold after each interruption.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use agent::{
     Control,
@@ -21,6 +28,8 @@ use support::{Fleeting, Lives, Model, World, control, fork, names, noise, show};
 const TABLE_BYTES: usize = 56 + 24;
 const SLOT_BYTES: usize = 48;
 const CHUNK_BYTES: u64 = 64 << 10;
+/// Packs of 4 MiB that hold the 16 MiB of a leaf, whatever was sealed beside it.
+const FIRST_LEAF_PACKS: u64 = 5;
 /// A run takes some milliseconds; one that takes this long waits for something that never comes.
 const RUN_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -66,12 +75,16 @@ impl Scenario {
         }
     }
 
-    /// The same after a run that was asked to stop once it had uploaded its first pack.
+    /// The same after a run that was asked to stop when it had uploaded the first leaf.
     pub(crate) async fn cancelled(self) -> Self {
         let control = control();
         let cancel = control.cancel.clone();
+        let packs = AtomicU64::new(0);
         let store = Faulty::new(Arc::clone(&self.world.store), move |call| {
-            if call.verb == Verb::PutNew && call.name.starts_with("d/default/p/") {
+            if call.verb == Verb::PutNew
+                && call.name.starts_with("d/default/p/")
+                && packs.fetch_add(1, Ordering::SeqCst) == FIRST_LEAF_PACKS
+            {
                 cancel.cancel();
             }
             None

@@ -1,8 +1,11 @@
 //! Fills a repository with an object of every kind.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
-use agent::job::{self, BackupRequest, VerifyRequest};
+use agent::{
+    job::{self, BackupRequest, VerifyRequest},
+    progress::Progress,
+};
 use repository::{
     PackId, Secret, Session, SessionId, layout, layout::PackKind, session::SessionRequest,
     store::wrap::Recorded,
@@ -34,12 +37,6 @@ fn write(contents: &mut [u8], places: impl IntoIterator<Item = usize>, seed: u64
 pub(crate) fn next(child: &[u8]) -> Vec<u8> {
     let mut contents = child.to_vec();
     write(&mut contents, [0, FIRST_LEAF + 1], 3);
-    for (chunk, number) in contents[..FIRST_LEAF * APART]
-        .chunks_mut(CHUNK)
-        .zip(1_u32..)
-    {
-        chunk[..4].copy_from_slice(&number.to_le_bytes());
-    }
     contents
 }
 
@@ -77,9 +74,9 @@ pub(crate) async fn fill(
         .expect("forgotten");
     spoil(world, spoilt).await;
     let beating = beating_session(world).await;
+    // The pages of the first one's checkpoint are its own; the second one went on from there.
     let stopped = [
-        cancelled(world, &contents).await,
-        cancelled(world, &contents).await,
+        stopped_half_way(world, &contents).await,
         stopped_half_way(world, &contents).await,
     ];
     let dead = crashed(world, &contents).await;
@@ -158,7 +155,7 @@ pub(crate) async fn fill(
         (Kind::ChildMeta, packs(PackKind::Meta, child, 1)),
         (Kind::ParentMeta, packs(PackKind::Meta, parent, 1)),
         (Kind::DeadData, packs(PackKind::Data, dead, 0)),
-        (Kind::DeadMeta, packs(PackKind::Meta, stopped[2], 1)),
+        (Kind::DeadMeta, packs(PackKind::Meta, stopped[0], 1)),
         (Kind::SlotTable, tables(child)),
         (Kind::DeadTable, tables(dead)),
         (Kind::ChildRegister, registers(child, other)),
@@ -286,31 +283,23 @@ async fn beating_session(world: &World) -> SessionId {
     id
 }
 
-/// A backup that was stopped before it read anything: it leaves a checkpoint.
-async fn cancelled(world: &World, child: &[u8]) -> SessionId {
-    let control = control();
-    control.cancel.cancel();
-    let request = BackupRequest {
-        handle: Some("next".to_owned()),
-        ..BackupRequest::default()
-    };
-    let contents = next(child);
-    interrupted(world, async {
-        world
-            .backup_under(&contents, request, &control)
-            .await
-            .map(drop)
-    })
-    .await
-}
-
-/// A backup that was stopped when it had read a part: the pages of its checkpoint are its own.
+/// A backup that was stopped when it had looked at the first leaf: it leaves a checkpoint.
 async fn stopped_half_way(world: &World, child: &[u8]) -> SessionId {
     let control = control();
-    let cancel = control.cancel.clone();
+    let (cancel, progress) = (control.cancel.clone(), Arc::clone(&control.progress));
     let contents = next(child);
-    // Its first leaf has more blocks than are read ahead, so the second one is not begun.
-    let volume = Watched::new(MemoryVolume::new(&contents), move || cancel.cancel());
+    // All but the new chunk of the first leaf, which arrives at the end, and the two of the second.
+    let first_leaf_done = (VOLUME - 3 * CHUNK) as u64;
+    let volume = Watched::new(MemoryVolume::new(&contents), move |offset| {
+        if offset >= (FIRST_LEAF * APART) as u64 {
+            let done = || Progress::get(&progress.done_bytes) >= first_leaf_done;
+            // Half a minute at most: then the checkpoint is missing, which is told.
+            (0..30_000)
+                .take_while(|_| !done())
+                .for_each(|_| thread::sleep(Duration::from_millis(1)));
+            cancel.cancel();
+        }
+    });
     let request = BackupRequest {
         series: SERIES.to_owned(),
         handle: Some("next".to_owned()),

@@ -65,15 +65,15 @@ impl Volume for MemoryVolume {
 /// A volume that calls something each time it is read.
 pub struct Watched {
     volume: Arc<dyn Volume>,
-    on_read: Box<dyn Fn() + Send + Sync>,
+    on_read: Box<dyn Fn(u64) + Send + Sync>,
 }
 
 impl Watched {
-    /// Calls `on_read` before each read of `volume`.
+    /// Calls `on_read` with the offset before each read of `volume`.
     #[expect(clippy::new_ret_no_self, reason = "jobs take shared volumes")]
     pub fn new(
         volume: Arc<dyn Volume>,
-        on_read: impl Fn() + Send + Sync + 'static,
+        on_read: impl Fn(u64) + Send + Sync + 'static,
     ) -> Arc<dyn Volume> {
         Arc::new(Self {
             volume,
@@ -98,7 +98,7 @@ impl Volume for Watched {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
-        (self.on_read)();
+        (self.on_read)(offset);
         self.volume.read_at(buffer, offset)
     }
 
