@@ -7,6 +7,7 @@
 
 use std::{env, process, str, sync::OnceLock};
 
+use agent::changes::Extents;
 use libfuzzer_sys::fuzz_target;
 use repository::{
     fuzzing,
@@ -30,6 +31,9 @@ const TARGETS: &[(&str, Target)] = &[
     ("page", fuzzing::page),
     ("chunk", fuzzing::chunk),
     ("names", |bytes| text(bytes, fuzzing::names)),
+    ("s3-address", |bytes| text(bytes, fuzzing::s3_address)),
+    ("s3-answer", fuzzing::s3_answer),
+    ("extents", extents),
 ];
 
 static CHOSEN: OnceLock<Target> = OnceLock::new();
@@ -61,4 +65,19 @@ fn round_trip<T: str::FromStr + ToString + PartialEq>(text: &str) {
         let again = value.to_string().parse::<T>().ok();
         assert!(again == Some(value), "{text:?} does not survive printing");
     }
+}
+
+/// A list of changed extents: those that are accepted ascend, do not touch and are within the volume.
+fn extents(bytes: &[u8]) {
+    const VOLUME_BYTES: u64 = 1 << 40;
+    let Ok(extents) = Extents::parse(bytes, VOLUME_BYTES) else {
+        return;
+    };
+    let mut end = None;
+    for range in extents.iter() {
+        assert!(range.start < range.end && range.end <= VOLUME_BYTES);
+        assert!(end.is_none_or(|end| end < range.start));
+        end = Some(range.end);
+    }
+    assert!(extents.bytes() <= VOLUME_BYTES);
 }

@@ -219,3 +219,19 @@ fn made_again(name: &str, again: Option<String>) {
         "{name:?} is made otherwise"
     );
 }
+
+/// An `s3://` address: what it shows is an address again, and the same one.
+#[cfg(feature = "s3")]
+pub fn s3_address(text: &str) {
+    use crate::store::s3::S3Address;
+    if let Ok(address) = text.parse::<S3Address>() {
+        let shown = address.to_string();
+        assert_eq!(shown.parse::<S3Address>().ok(), Some(address), "{shown:?}");
+    }
+}
+
+/// What a server of S3 answers: a status, headers a line each, an empty line, the body.
+#[cfg(feature = "s3")]
+pub fn s3_answer(bytes: &[u8]) {
+    crate::store::s3::canned::answered(bytes);
+}

@@ -195,7 +195,11 @@ pub(super) fn endpoint(text: &str) -> Result<String, S3ConfigError> {
         return Err(S3ConfigError::CredentialsInAddress);
     }
     match host {
-        Some(host) if !host.is_empty() && !host.contains([' ', '?', '#']) => Ok(text.to_owned()),
+        Some(host)
+            if !host.is_empty() && !host.ends_with('/') && !host.contains([' ', '?', '#']) =>
+        {
+            Ok(text.to_owned())
+        }
         _ => Err(S3ConfigError::BadOption {
             name: "endpoint".to_owned(),
             value: text.to_owned(),
@@ -285,6 +289,10 @@ mod tests {
             ("s3://backups/a//b", "prefix `a//b`"),
             ("s3://backups/../b", "prefix `../b`"),
             ("s3://backups?endpoint=s3.example:9000", "https://host:port"),
+            (
+                "s3://backups?endpoint=https://s3.example//",
+                "https://host:port",
+            ),
             ("s3://backups?path-style=yes", "`true` or `false`"),
             ("s3://backups?region=", "`region`"),
             ("s3://backups?region=a&region=b", "`region` is given twice"),

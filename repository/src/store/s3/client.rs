@@ -23,9 +23,14 @@ const PROVIDER: &str = "sluice";
 /// Makes the one client of a store.
 pub(super) async fn connect(config: &S3Config) -> Result<Client, S3ConfigError> {
     let http = http_client(config)?;
+    Ok(connect_by(config, http).await)
+}
+
+/// Makes a client that connects in this way.
+pub(super) async fn connect_by(config: &S3Config, http: SharedHttpClient) -> Client {
     let mut builder = settings(config).http_client(http.clone());
     builder.set_credentials_provider(Some(provider(config, http).await));
-    Ok(Client::from_conf(builder.build()))
+    Client::from_conf(builder.build())
 }
 
 /// All settings but the connection and the credentials.

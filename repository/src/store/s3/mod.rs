@@ -22,6 +22,8 @@ mod window;
 mod write;
 mod read;
 mod list;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod canned;
 
 use std::{
     fmt,
@@ -86,8 +88,14 @@ impl S3Store {
             .as_deref()
             .map(address::endpoint)
             .transpose()?;
-        Ok(Self {
-            client: client::connect(&config).await?,
+        let client = client::connect(&config).await?;
+        Ok(Self::over(config, client))
+    }
+
+    /// A store that asks by this client.
+    fn over(config: S3Config, client: Client) -> Self {
+        Self {
+            client,
             location: config.location(),
             signs_payload: config.signs_payload(),
             gate: Gate::new(config.in_flight_max),
@@ -96,7 +104,7 @@ impl S3Store {
             prefix: config.prefix,
             patience: config.patience,
             pace: config.pace,
-        })
+        }
     }
 
     /// The key of an object.
