@@ -24,7 +24,7 @@ fn started(home: &Home, rate: &str) -> Child {
     child
 }
 
-/// Starts a backup whose upload would take minutes, and waits until packs are on their way.
+/// Starts a backup whose upload would take minutes, and waits until a pack is on its way.
 fn crawling(home: &Home, rate: &str) -> Child {
     let arguments = [
         "backup",
@@ -35,8 +35,18 @@ fn crawling(home: &Home, rate: &str) -> Child {
         rate,
     ];
     let child = home.start(&[&arguments[..], &["--result", "result"]].concat());
-    // One file alone may be the session's intent.
-    wait_for("uploads", || home.objects(".tmp").len() > 1);
+    // Small objects are there for a moment only, a pack stays.
+    let (mut seen, mut times) = (Vec::new(), 0);
+    wait_for("an upload", || {
+        let now = home.objects(".tmp");
+        times = if now == seen && !now.is_empty() {
+            times + 1
+        } else {
+            0
+        };
+        seen = now;
+        times > 40
+    });
     child
 }
 
