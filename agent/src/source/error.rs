@@ -90,7 +90,10 @@ pub(crate) fn hint(error: &io::Error) -> &'static str {
         ),
         (Errno::ENXIO, "no such device: attach it"),
         (Errno::EROFS, "the file system is read-only"),
-        (Errno::ENOSPC, "no space left on the device"),
+        (
+            Errno::ENOSPC,
+            "no space left on the device: make room, or choose another target",
+        ),
         (Errno::EDQUOT, "the quota is used up"),
         (Errno::EFBIG, "too large for this file system"),
         (Errno::EBUSY, "in use: unmount it, or stop what holds it"),

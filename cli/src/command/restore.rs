@@ -111,8 +111,16 @@ async fn restore(context: &Context, arguments: &Restore, to_stdout: bool) -> any
         TargetKind::InPlace => "the target is a mixture until it is restored again",
         TargetKind::Stream => "whoever reads gets a part",
     };
+    let in_place = matches!(target.kind(), TargetKind::InPlace);
     let job = job::restore(&repository, point, target, &control);
-    let report = progress::watch(&context.screen, "restore", left, &control, job).await?;
+    let watched = progress::watch(&context.screen, "restore", left, &control, job).await;
+    // Who asked to stop was told.
+    if watched.is_err() && in_place && !control.cancel.is_cancelled() {
+        context.screen.warn(
+            "the target may be a mixture of old and new now: restore it again, what is right by then is not written twice",
+        );
+    }
+    let report = watched?;
     Ok(Done {
         point: point.id.to_string(),
         series: point.manifest.series.clone(),

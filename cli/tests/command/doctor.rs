@@ -42,6 +42,24 @@ fn a_healthy_repository_passes_and_nothing_stays() {
 }
 
 #[test]
+fn a_damaged_spare_key_is_told_before_it_is_needed() {
+    let home = Home::with_repository();
+    let added = home.sluice(&["key", "add", "--new-key", "spare", "--json"]);
+    let slot = text(&added.done().json(), "added").to_owned();
+    assert_eq!(
+        status(
+            &home.sluice(&["doctor", "--json"]).done().json(),
+            "key slots"
+        ),
+        "ok"
+    );
+    fs::write(home.path("repository/keys/slot").join(&slot), "rubbish").unwrap();
+    let ran = home.sluice(&["doctor", "--json"]);
+    assert_eq!(status(&ran.json(), "key slots"), "failed");
+    assert!(ran.stdout.contains(&slot), "{ran:?}");
+}
+
+#[test]
 fn a_place_without_a_repository_can_be_checked() {
     let mut home = Home::empty();
     fs::create_dir(home.path("repository")).unwrap();

@@ -80,16 +80,25 @@ impl fmt::Display for StoreError {
             operation, object, ..
         } = self;
         let what = match self.kind {
-            ErrorKind::NotFound => "no such object",
+            ErrorKind::NotFound => "no such object: `sluice verify` says what that damages",
             ErrorKind::Exists => "the name is taken",
             ErrorKind::TooLarge => "larger than it may be",
             ErrorKind::Short => "shorter than it must be",
             ErrorKind::Denied => "access denied: check the credentials and their rights",
-            ErrorKind::NoContainer => "no such bucket or folder: create it, or check its name",
-            ErrorKind::Full => "no space left",
-            ErrorKind::ReadOnly => "read-only",
-            ErrorKind::Certificate => "unknown certificate: give the server's CA with `ca-file`",
-            ErrorKind::Clock => "this machine's clock differs too much from the server's",
+            ErrorKind::NoContainer => {
+                "no such bucket or folder: check its name; `sluice init` makes a folder"
+            }
+            ErrorKind::Full => {
+                "no space left: make room and run it again, it goes on from what is there"
+            }
+            ErrorKind::ReadOnly => {
+                "read-only: nothing can be written there, only read and restored"
+            }
+            ErrorKind::Certificate => {
+                "the server's certificate is not accepted: give the CA that signed it with `ca-file`; it must name this \
+                 host and be valid today"
+            }
+            ErrorKind::Clock => "this machine's clock differs too much from the server's: set it",
             ErrorKind::Throttled => "the server keeps asking to slow down",
             ErrorKind::Unreachable => "no answer from the server",
             ErrorKind::Unsupported => "the server does not support this",

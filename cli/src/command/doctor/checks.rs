@@ -33,7 +33,8 @@ pub(super) fn remedy(error: &RepositoryError) -> &'static str {
         ),
         (
             ErrorKind::Certificate,
-            "name the server's CA: `ca-file=/path/ca.pem` in the address, or AWS_CA_BUNDLE",
+            "name the CA that signed it, `ca-file=/path/ca.pem` in the address or AWS_CA_BUNDLE; the certificate itself must be one \
+             of that CA, name this host and be valid today",
         ),
         (ErrorKind::Clock, SET_CLOCK),
         (

@@ -17,7 +17,11 @@ use crate::{
     context::Context,
     exit::{self, Exit},
     location::Location,
-    output::{json, print, text::clean, time},
+    output::{
+        json, print,
+        text::{clean, count},
+        time,
+    },
     secret::{self, Asked},
 };
 
@@ -196,6 +200,7 @@ async fn open(context: &Context, store: &SharedStore) -> Vec<Check> {
         }
     };
     checks.push(Check::ok("key", "it opens the repository"));
+    checks.push(slots(&repository).await);
     checks.push(match repository.points().await {
         Err(error) => Check::of_error("points", error),
         Ok(points) if !points.damaged.is_empty() => {
@@ -214,6 +219,28 @@ async fn open(context: &Context, store: &SharedStore) -> Vec<Check> {
         },
     });
     checks
+}
+
+/// Whether the other keys look as if they opened it too: they are needed on the day that this one is lost.
+async fn slots(repository: &Repository) -> Check {
+    let slots = match repository.slots().await {
+        Ok(slots) => slots,
+        Err(error) => return Check::of_error("key slots", error),
+    };
+    let damaged: Vec<&str> = slots
+        .iter()
+        .filter(|slot| slot.header.is_none())
+        .map(|slot| slot.id.as_str())
+        .collect();
+    if damaged.is_empty() {
+        Check::ok("key slots", &count(slots.len() as u64, "slot"))
+    } else {
+        Check::failed(
+            "key slots",
+            &format!("damaged: {}", damaged.join(", ")),
+            "take it away by `sluice key remove`, and add that key again by `sluice key add`",
+        )
+    }
 }
 
 impl fmt::Display for Findings {

@@ -494,7 +494,12 @@ async fn a_full_disk_is_full_and_stays_clean() {
     for bytes in [5_000_000, 8_000_000] {
         let error = store.put_new("d/large", noise(bytes)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Full);
-        assert_eq!(error.to_string(), "put `d/large`: no space left");
+        assert!(
+            error
+                .to_string()
+                .starts_with("put `d/large`: no space left"),
+            "{error}"
+        );
     }
     assert_eq!(temporaries(&store), 0);
     assert!(names(&store, "").await.is_empty());
