@@ -296,7 +296,7 @@ async fn stopped_half_way(world: &World, child: &[u8]) -> SessionId {
             // Half a minute at most: then the checkpoint is missing, which is told.
             (0..30_000)
                 .take_while(|_| !done())
-                .for_each(|_| thread::sleep(Duration::from_millis(1)));
+                .for_each(|_| thread::park_timeout(Duration::from_millis(1)));
             cancel.cancel();
         }
     });
