@@ -61,6 +61,9 @@ use self::{
 use super::{ErrorKind, Pace, Page, Result, Store, StoreError, name};
 use crate::random;
 
+/// From this attempt on a person is told: the first few are everyday, but who sees nothing move wants to know why.
+const TOLD_ATTEMPT: u32 = 4;
+
 /// A bucket, or a folder in one.
 pub struct S3Store {
     client: Client,
@@ -170,13 +173,12 @@ impl S3Store {
         let Some(pause) = attempts.pause(&failure, self.met.load(Ordering::Relaxed), draw) else {
             return Err(failure.into_error(operation, name));
         };
-        tracing::debug!(
-            object = name,
-            attempt = attempts.made(),
-            pause_ms = pause.as_millis(),
-            error = %failure,
-            "{operation} is tried again"
-        );
+        let (attempt, pause_ms) = (attempts.made(), pause.as_millis());
+        if attempt < TOLD_ATTEMPT {
+            tracing::debug!(object = name, attempt, pause_ms, error = %failure, "{operation} is tried again");
+        } else {
+            tracing::warn!(object = name, attempt, pause_ms, error = %failure, "{operation} is tried again");
+        }
         tokio::time::sleep(pause).await;
         Ok(())
     }
