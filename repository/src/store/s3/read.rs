@@ -1,10 +1,10 @@
 //! Reading an object, going on where a cut or stalled connection left off.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use aws_sdk_s3::{operation::get_object::GetObjectOutput, primitives::ByteStream};
 use bytes::{Bytes, BytesMut};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     S3Store,
@@ -13,7 +13,8 @@ use super::{
 };
 use crate::store::{ErrorKind, Result};
 
-/// An attempt that brought this much is no failure to be counted. It bounds the attempts by the size of the object.
+/// What moves within a stall at least, on any line that is of use; an attempt that brought this much is no failure to be
+/// counted. It bounds the time and the attempts by the size of the object.
 const RENEWING_BYTES: usize = 64 * 1024;
 
 /// Servers read positions as signed numbers, and refuse larger ones with all sorts of errors.
@@ -170,14 +171,17 @@ impl Arrived {
         Ok(())
     }
 
-    /// Takes what comes until the end, a cut or a stall.
+    /// Takes what comes until the end, a cut or a stall. A byte now and then is a stall too: else a server could hold a
+    /// restore for ever.
     async fn take(
         &mut self,
         mut body: ByteStream,
-        stall: std::time::Duration,
+        stall: Duration,
     ) -> std::result::Result<(), Failure> {
+        let mut moved = 0;
+        let mut deadline = Instant::now() + stall;
         loop {
-            let next = timeout(stall, body.next())
+            let next = timeout_at(deadline, body.next())
                 .await
                 .map_err(|_| Failure::stalled())?;
             let Some(frame) = next else { break };
@@ -186,6 +190,10 @@ impl Arrived {
                 return Err(Failure::nonsense("more bytes than announced"));
             }
             self.buffer.extend_from_slice(&frame);
+            moved += frame.len();
+            if moved >= RENEWING_BYTES {
+                (moved, deadline) = (0, Instant::now() + stall);
+            }
         }
         if self.is_complete() {
             Ok(())
@@ -211,7 +219,51 @@ fn starts_at(answer: &GetObjectOutput, start: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_s3::primitives::SdkBody;
+    use futures::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use tokio::time::sleep;
+
     use super::*;
+
+    /// A body that brings `frame_bytes` each `pause`.
+    fn slow(bytes: usize, frame_bytes: usize, pause: Duration) -> ByteStream {
+        let frames = stream::unfold(bytes, move |rest| async move {
+            sleep(pause).await;
+            let frame = Bytes::from(vec![7; frame_bytes.min(rest)]);
+            let rest = rest - frame.len();
+            (!frame.is_empty()).then_some((Ok::<_, std::io::Error>(Frame::data(frame)), rest))
+        });
+        ByteStream::new(SdkBody::from_body_1_x(StreamBody::new(frames)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_is_taken_and_a_drip_is_a_stall() {
+        let stall = Duration::from_secs(30);
+        let bytes = 4 * RENEWING_BYTES;
+        for (frame_bytes, pause_s, arrives) in [
+            (RENEWING_BYTES, 29, true),
+            (RENEWING_BYTES / 4, 7, true),
+            (RENEWING_BYTES, 31, false),
+            (1, 29, false),
+            (RENEWING_BYTES / 4, 8, false),
+        ] {
+            let announced = answer(bytes as i64, None, Some("a"));
+            let whole = Want::Whole { bytes_max: 1 << 20 };
+            let arrived = Arrived::announced(&whole, &announced);
+            let mut arrived = arrived.map_err(|failure| failure.to_string()).unwrap();
+            let body = slow(bytes, frame_bytes, Duration::from_secs(pause_s));
+            let began = Instant::now();
+            let taken = arrived.take(body, stall).await;
+            assert_eq!(
+                taken.is_ok(),
+                arrives,
+                "{frame_bytes} bytes each {pause_s} s"
+            );
+            assert!(arrives || began.elapsed() <= stall);
+        }
+    }
 
     fn answer(bytes: i64, range: Option<&str>, etag: Option<&str>) -> GetObjectOutput {
         GetObjectOutput::builder()
