@@ -319,10 +319,12 @@ fn make_partial(path: &Path, partial: &Path) -> Result<File, TargetError> {
         .create_new(true)
         .mode(MODE | MARK);
     let file = options.open(partial).map_err(|source| {
-        if source.kind() == io::ErrorKind::AlreadyExists {
-            return in_use(path);
-        }
-        let path = partial.to_path_buf();
+        let missing = source.kind() == io::ErrorKind::NotFound;
+        let path = match path.parent() {
+            _ if source.kind() == io::ErrorKind::AlreadyExists => return in_use(path),
+            Some(folder) if missing => folder.to_path_buf(),
+            Some(_) | None => partial.to_path_buf(),
+        };
         TargetError::Open { path, source }
     })?;
     lock(&file, path, partial)?;

@@ -28,10 +28,13 @@ pub(super) fn ago(text: &str) -> Result<Timestamp, String> {
 pub(super) fn memory(text: &str) -> Result<u64, String> {
     let bytes = size::parse(text)?;
     if bytes < agent::MEMORY_BYTES_MIN {
-        return Err(format!(
-            "a job needs {} at least",
-            size::Size(agent::MEMORY_BYTES_MIN)
-        ));
+        let least = size::Size(agent::MEMORY_BYTES_MIN);
+        let hint = if text.ends_with(|last: char| last.is_ascii_digit()) {
+            format!("; a number alone means bytes: write `{text}M`")
+        } else {
+            String::new()
+        };
+        return Err(format!("a job needs {least} at least{hint}"));
     }
     Ok(bytes)
 }
@@ -221,7 +224,8 @@ mod tests {
             chunk_log2("32K").is_err() && chunk_log2("8M").is_err() && chunk_log2("100K").is_err()
         );
         assert_eq!(memory("48M"), Ok(48 << 20));
-        assert!(memory("47M").is_err());
+        assert!(memory("47M").is_err_and(|error| !error.contains("means bytes")));
+        assert!(memory("128").is_err_and(|error| error.contains("write `128M`")));
         assert_eq!(
             (percent("5%"), percent("100"), percent("0%")),
             (Ok(5), Ok(100), Ok(0))

@@ -22,6 +22,8 @@ impl Failure {
     pub(super) fn at(self, operation: &'static str, object: impl Into<String>) -> StoreError {
         let error = StoreError::new(operation, object, self.kind());
         match self {
+            // The kind says it all, in more words.
+            Self::System(Errno::ENOSPC) => error,
             Self::System(errno) => error.because(errno),
             Self::Contract(_) => error,
             Self::Foreign(what) => error.because(what),
