@@ -14,13 +14,16 @@ use crate::{
     store::list_all,
 };
 
-/// Dead writers whose packs are taken over, the newest; older ones are left for prune.
+/// Dead writers whose packs are taken over, the newest: each costs two listings. The older ones are taken over later, or
+/// left for prune.
 const SESSIONS_MAX: usize = 16;
 
 /// What was taken over.
 #[derive(Clone, Debug, Default)]
 pub struct Adopted {
     sessions: Vec<SessionId>,
+    /// Those that were left: nobody looked which of their packs are there.
+    left: BTreeSet<SessionId>,
     packs: BTreeSet<PackId>,
     checkpoint: Option<(SessionId, Checkpoint)>,
 }
@@ -36,21 +39,26 @@ impl Adopted {
         self.checkpoint.as_ref().map(|(_, checkpoint)| checkpoint)
     }
 
-    /// Whether a reference may be used: a pack of a session that was taken over must have been seen in a listing, since
+    /// Whether a reference may be used: a pack of a session that never committed must have been seen in a listing, since
     /// its upload may never have ended. Others are vouched for by a committed point.
     pub fn admits(&self, reference: &Reference) -> bool {
-        !self.sessions.contains(&reference.pack.session()) || self.packs.contains(&reference.pack)
+        let session = reference.pack.session();
+        let dead = self.sessions.contains(&session) || self.left.contains(&session);
+        !dead || self.packs.contains(&reference.pack)
     }
 
-    /// Whether everything before the checkpoint's cursor is there.
+    /// Whether everything before the checkpoint's cursor is there. It may lead to any session before its own, so all must
+    /// have been looked at.
     pub fn cursor_holds(&self) -> bool {
-        self.checkpoint
-            .as_ref()
-            .is_some_and(|(session, checkpoint)| {
-                (0..checkpoint.packs_before)
-                    .step_by(2)
-                    .all(|number| self.packs.contains(&PackId::new(*session, number)))
-            })
+        self.left.is_empty()
+            && self
+                .checkpoint
+                .as_ref()
+                .is_some_and(|(session, checkpoint)| {
+                    (0..checkpoint.packs_before)
+                        .step_by(2)
+                        .all(|number| self.packs.contains(&PackId::new(*session, number)))
+                })
     }
 
     /// Number of packs that are there.
@@ -96,7 +104,9 @@ impl Adopted {
 pub(super) async fn adopt(repository: &Repository, dead: &[SessionId]) -> Result<Adopted> {
     let mut adopted = Adopted::default();
     let mut newest: BTreeMap<(std::time::SystemTime, String), SessionId> = BTreeMap::new();
-    for session in dead.iter().rev().take(SESSIONS_MAX).copied() {
+    let (left, taken) = dead.split_at(dead.len().saturating_sub(SESSIONS_MAX));
+    adopted.left.extend(left);
+    for session in taken.iter().rev().copied() {
         adopted.sessions.push(session);
         for kind in [PackKind::Data, PackKind::Meta] {
             let entries =
@@ -132,4 +142,42 @@ pub(super) async fn adopt(repository: &Repository, dead: &[SessionId]) -> Result
         }
     }
     Ok(adopted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{id::ChunkId, reference::Codec};
+
+    fn reference(session: u8) -> Reference {
+        Reference {
+            id: ChunkId::from_bytes([0; 32]),
+            pack: PackId::new(SessionId::from_bytes([session; 16]), 0),
+            key: 0,
+            slot: 0,
+            offset: 48,
+            stored_bytes: 16,
+            plain_bytes: 1,
+            codec: Codec::Stored,
+        }
+    }
+
+    #[test]
+    fn what_nobody_looked_at_is_not_referred_to() {
+        let session = |byte| SessionId::from_bytes([byte; 16]);
+        let adopted = Adopted {
+            sessions: vec![session(2)],
+            left: BTreeSet::from([session(1)]),
+            packs: BTreeSet::from([PackId::new(session(2), 0)]),
+            checkpoint: None,
+        };
+        assert!(adopted.admits(&reference(2)), "seen in a listing");
+        assert!(adopted.admits(&reference(3)), "a committed point vouches");
+        assert!(!adopted.admits(&reference(1)), "left");
+        let unseen = Adopted {
+            packs: BTreeSet::new(),
+            ..adopted
+        };
+        assert!(!unseen.admits(&reference(2)), "its upload never ended");
+    }
 }
