@@ -105,11 +105,11 @@ fn of_job(error: &JobError) -> Exit {
 }
 
 fn of_repository(error: &RepositoryError) -> Exit {
-    use RepositoryError::{Busy, Fenced, NotARepository, Store, WrongSecret};
+    use RepositoryError::{Busy, Fenced, NotARepository, SlotsUnread, Store, WrongSecret};
     let nowhere = matches!(error, Store(error) if error.kind() == ErrorKind::NoContainer);
     if nowhere || matches!(error, NotARepository { .. }) {
         Exit::NoRepository
-    } else if matches!(error, WrongSecret { .. }) {
+    } else if matches!(error, WrongSecret { .. } | SlotsUnread { .. }) {
         Exit::WrongSecret
     } else if matches!(error, Busy { .. } | Fenced { .. }) {
         Exit::Busy

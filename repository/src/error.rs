@@ -1,5 +1,7 @@
 //! What goes wrong in a repository: one variant for each thing that a caller or a user can do something about.
 
+use std::borrow::Cow;
+
 use crate::{
     layout,
     seal::OpenError,
@@ -105,6 +107,14 @@ pub enum RepositoryError {
         /// Host and session of the other one.
         writer: String,
     },
+    /// The store said that it keeps an object, and does not.
+    #[error(
+        "the store took `{object}` and does not have it: nothing was committed; `sluice doctor` tries the store out"
+    )]
+    Unkept {
+        /// Name of the object.
+        object: String,
+    },
     /// Somebody else decided that this session may not commit.
     #[error(
         "another writer has taken over `{series}`: nothing was committed; run the backup again"
@@ -136,6 +146,19 @@ pub enum RepositoryError {
     NoSlot {
         /// As the user wrote it.
         slot: String,
+    },
+    /// No slot that was looked at opens, and there are more than are looked at.
+    #[error(
+        "none of the first {looked_at} of {count} key slots of {location} opens with this key: somebody added more than \
+         there may be; remove the objects below `keys/slot/` that you did not add"
+    )]
+    SlotsUnread {
+        /// How many there are.
+        count: usize,
+        /// How many were looked at.
+        looked_at: usize,
+        /// Where.
+        location: String,
     },
     /// There are as many slots as there may be.
     #[error("the repository has {0} key slots, as many as it may have: remove one first")]
@@ -195,12 +218,14 @@ impl RepositoryError {
 }
 
 /// What to do about a damaged object.
-fn way_out(object: &str) -> &'static str {
+pub(crate) fn way_out(object: &str) -> Cow<'static, str> {
     if object == layout::SUPERBLOCK || object.starts_with(&layout::keyrings()) {
-        "nothing opens without it, and it never changes: put it back from a copy"
+        "nothing opens without it, and it never changes: put it back from a copy".into()
     } else if object.starts_with(layout::KEY_SLOTS) {
-        "another key may still open the repository: remove this slot then, and add it again"
+        "another key may still open the repository: remove this slot then, and add it again".into()
+    } else if let Some(point) = layout::parse_register(object) {
+        format!("put it back from a copy, or give the point up with `sluice forget {point}`").into()
     } else {
-        "run `sluice verify` to see which points are affected"
+        "run `sluice verify` to see which points are affected".into()
     }
 }

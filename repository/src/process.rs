@@ -60,20 +60,34 @@ fn namespace() -> String {
         .unwrap_or_default()
 }
 
-/// Field 22 of `/proc/PID/stat`; the name before it may hold spaces and parentheses.
+/// Field 22 of `/proc/PID/stat`; the name before it may hold spaces and parentheses. None for one that has ended and only
+/// waits for its parent to hear of it, which in a container may be never.
 fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(19)?
-        .parse()
-        .ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_nobody_waited_for_has_ended() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let ended = || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+            stat.contains(") Z ")
+        };
+        while !ended() {
+            std::thread::yield_now();
+        }
+        assert_eq!(started(child.id()), None);
+        child.wait().unwrap();
+    }
 
     #[test]
     fn this_process_runs_and_one_that_started_at_another_time_does_not() {

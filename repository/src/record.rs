@@ -62,7 +62,7 @@ impl<'a> Place<'a> {
 pub(crate) enum RecordError {
     #[error("not a sealed record")]
     NotARecord,
-    #[error("written by a newer version of Sluice")]
+    #[error("damaged, or written by a newer version of Sluice")]
     Newer,
     #[error("the contents do not match their seal")]
     Unauthentic,

@@ -170,8 +170,12 @@ impl Repository {
         &self.inner.keys
     }
 
-    /// Refuses an operation for which a feature must be known that this program does not know.
-    pub(crate) async fn require(&self, operation: Operation) -> Result<()> {
+    /// Refuses an operation for which a feature must be known that this program does not know. Whatever does not begin a
+    /// session or forget does it before it does anything else.
+    ///
+    /// # Errors
+    /// When there is such a feature, or the store fails.
+    pub async fn require(&self, operation: Operation) -> Result<()> {
         let newer = |feature: &str| RepositoryError::Newer {
             what: format!("feature `{feature}` of {}", self.store().location()),
             version: VERSION,
@@ -247,15 +251,9 @@ impl Repository {
                 break;
             }
         }
-        let payload = result.map_err(|error| match error {
-            RecordError::Newer => RepositoryError::Newer {
-                what: format!("`{name}`"),
-                version: VERSION,
-            },
-            RecordError::NotARecord | RecordError::Unauthentic => {
-                RepositoryError::damaged(name, error.to_string())
-            }
-        })?;
+        // Also one that seems to be of a newer version: nothing says so but a byte that may be the damaged one, and a
+        // repository that needs a newer program names a feature.
+        let payload = result.map_err(|error| RepositoryError::damaged(name, error.to_string()))?;
         let value = minicbor::decode(&payload)
             .map_err(|_| RepositoryError::damaged(name, "authentic, but not what it should be"))?;
         Ok((value, payload))

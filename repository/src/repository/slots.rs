@@ -31,7 +31,8 @@ pub struct KeySlot {
 impl Repository {
     /// The slots, of which those that are ours can open the repository.
     pub async fn slots(&self) -> Result<Vec<KeySlot>> {
-        let slots = read_slots(self.store()).await?.into_iter();
+        let (slots, _) = read_slots(self.store()).await?;
+        let slots = slots.into_iter();
         Ok(slots
             .map(|(id, bytes)| KeySlot {
                 id,
@@ -136,9 +137,12 @@ async fn list_slots(store: &SharedStore) -> Result<Vec<String>> {
     Ok(ids.map(str::to_owned).collect())
 }
 
-async fn read_slots(store: &SharedStore) -> Result<Vec<(String, Bytes)>> {
+/// The first slots, and how many there are in all.
+async fn read_slots(store: &SharedStore) -> Result<(Vec<(String, Bytes)>, usize)> {
     let mut slots = Vec::new();
-    for id in list_slots(store).await?.into_iter().take(KEY_SLOTS_MAX) {
+    let ids = list_slots(store).await?;
+    let count = ids.len();
+    for id in ids.into_iter().take(KEY_SLOTS_MAX) {
         match store.get(&layout::key_slot(&id), RECORD_BYTES_MAX).await {
             Ok(bytes) => slots.push((id, bytes)),
             // Removed meanwhile.
@@ -146,7 +150,7 @@ async fn read_slots(store: &SharedStore) -> Result<Vec<(String, Bytes)>> {
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(slots)
+    Ok((slots, count))
 }
 
 /// Tries the slots that this kind of secret may open, cheap ones first. Returns the name of the one that opened, too.
@@ -159,7 +163,7 @@ pub(super) async fn open_root(
         Secret::KeyFile(_) => (SlotKind::KeyFile, "key file"),
         Secret::Passphrase(_) => (SlotKind::Passphrase, "passphrase"),
     };
-    let slots = read_slots(store).await?;
+    let (slots, count) = read_slots(store).await?;
     if slots.is_empty() {
         let location = store.location();
         return Err(RepositoryError::NoSlots { location });
@@ -197,6 +201,14 @@ pub(super) async fn open_root(
                 damaged = Some(RepositoryError::damaged(slot, error.to_string()));
             }
         }
+    }
+    if count > slots.len() {
+        let (looked_at, location) = (slots.len(), store.location());
+        return Err(RepositoryError::SlotsUnread {
+            count,
+            looked_at,
+            location,
+        });
     }
     let wrong = RepositoryError::WrongSecret {
         secret: name,

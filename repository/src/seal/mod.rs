@@ -8,7 +8,7 @@ use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use minicbor::{Decode, Encode};
-use zstd::bulk;
+use zstd::{bulk, zstd_safe};
 
 use crate::{
     format::{DOMAIN, SUITE_BLAKE3_AES256GCM, TAG_BYTES},
@@ -16,6 +16,9 @@ use crate::{
     key::Key,
     reference::{Codec, Reference},
 };
+
+/// What a zstd frame begins with. There are others that hold nothing, and decoders skip them.
+const FRAME_MAGIC: &[u8; 4] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 /// How hard to compress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -213,6 +216,11 @@ impl Opener {
                 cipher
                     .open_separate_gather(nonce, aad, body, tag, &mut self.scratch)
                     .map_err(|_| OpenError::Unauthentic)?;
+                // One frame and nothing else, so that contents have one form for every reader.
+                let frame = zstd_safe::find_frame_compressed_size(&self.scratch);
+                if frame != Ok(self.scratch.len()) || !self.scratch.starts_with(FRAME_MAGIC) {
+                    return Err(OpenError::Decompress);
+                }
                 let length = self
                     .context
                     .decompress_to_buffer(&self.scratch, plain)

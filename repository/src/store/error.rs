@@ -84,7 +84,9 @@ impl fmt::Display for StoreError {
             ErrorKind::Exists => "the name is taken",
             ErrorKind::TooLarge => "larger than it may be",
             ErrorKind::Short => "shorter than it must be",
-            ErrorKind::Denied => "access denied: check the credentials and their rights",
+            ErrorKind::Denied => {
+                "access denied: check the credentials and their rights; in a folder, who owns it"
+            }
             ErrorKind::NoContainer => {
                 "no such bucket or folder: check its name; `sluice init` makes a folder"
             }

@@ -95,6 +95,10 @@ impl Failure {
             if status >= 400 {
                 return Self::answered(status, code, message);
             }
+            if status >= 300 {
+                let region = answer.headers().get("x-amz-bucket-region");
+                return Self::elsewhere(status, region);
+            }
             return match code {
                 // An error sent as success: the code counts, but whether anything was done is unknown.
                 Some(_) => Self {
@@ -110,6 +114,21 @@ impl Failure {
         let unsent = matches!(error, SdkError::ConstructionFailure(_));
         let course = if unsent { Course::Final } else { Course::Doubt };
         Self::new(ErrorKind::Unreachable, course, chain(error))
+    }
+
+    /// The bucket is in another region, or at another endpoint. No redirect is followed: it would take the credentials
+    /// along.
+    fn elsewhere(status: u16, region: Option<&str>) -> Self {
+        let way_out = match region {
+            Some(region)
+                if region.len() < 64 && region.bytes().all(|byte| byte.is_ascii_graphic()) =>
+            {
+                format!("it is in region {region}: give `region={region}`")
+            }
+            Some(_) | None => "give its `region`, or its `endpoint`".to_owned(),
+        };
+        let cause = format!("http {status}: the bucket is elsewhere; {way_out}");
+        Self::new(ErrorKind::Other, Course::Final, cause)
     }
 
     /// Interprets an answer that says it is an error.
@@ -239,9 +258,21 @@ mod tests {
             (416, "InvalidRange", (Short, Final)),
             (501, "", (Unsupported, Final)),
             (400, "InvalidArgument", (Other, Final)),
-            (301, "PermanentRedirect", (Other, Final)),
         ] {
             assert_eq!(meaning(status, code), expected, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_elsewhere_is_not_asked_for_again() {
+        for (region, words) in [
+            (Some("eu-west-1"), "give `region=eu-west-1`"),
+            (None, "give its `region`"),
+            (Some("a b"), "give its `region`"),
+        ] {
+            let failure = Failure::elsewhere(301, region);
+            assert_eq!(failure.course(), Course::Final);
+            assert!(failure.to_string().contains(words), "{failure}");
         }
     }
 

@@ -249,7 +249,7 @@ mod tests {
             (1, 29, false),
             (RENEWING_BYTES / 4, 8, false),
         ] {
-            let announced = answer(bytes as i64, None, Some("a"));
+            let announced = answer(i64::try_from(bytes).unwrap(), None, Some("a"));
             let whole = Want::Whole { bytes_max: 1 << 20 };
             let arrived = Arrived::announced(&whole, &announced);
             let mut arrived = arrived.map_err(|failure| failure.to_string()).unwrap();
