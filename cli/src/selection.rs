@@ -6,24 +6,71 @@ use jiff::Timestamp;
 use repository::{Point, Points, Selector};
 
 use crate::{
-    args::{PointArgs, PointKind, PointName},
+    args::{PointKind, PointName},
+    clock,
     exit::Usage,
-    output::time,
+    output::{Screen, text::count, time},
 };
 
 /// Series that a message names at most.
 const SERIES_SHOWN_MAX: usize = 5;
 
-/// Finds the point that is meant.
+/// Finds the point that is meant, and warns when it is the newest only because a newer one may be damaged.
 ///
 /// # Errors
 /// When there is none, or several, or `latest` could be of several series.
 pub(crate) fn find<'a>(
+    screen: &Screen,
     points: &'a Points,
     name: &PointName,
-    arguments: &PointArgs,
+    series: Option<&str>,
+    as_of: Option<Timestamp>,
 ) -> anyhow::Result<&'a Point> {
-    find_in(points, name, arguments.series.as_deref(), arguments.as_of)
+    let found = find_in(points, name, series, as_of)?;
+    for doubt in doubts(points, name, found, as_of) {
+        screen.warn(format_args!("{doubt}"));
+    }
+    Ok(found)
+}
+
+/// Why an older point than the newest may have been found: whoever restores it must know.
+fn doubts(
+    points: &Points,
+    name: &PointName,
+    found: &Point,
+    as_of: Option<Timestamp>,
+) -> Vec<String> {
+    let as_of = match &name.kind {
+        PointKind::Id(_) => return Vec::new(),
+        PointKind::Latest => as_of,
+        PointKind::At { time, .. } => time.or(as_of),
+    };
+    let (id, of) = (
+        found.id.short(),
+        time::absolute(found.manifest.finished_ms, &clock::now()),
+    );
+    let mut doubts = Vec::new();
+    let unread = points.damaged.len() as u64;
+    if unread > 0 {
+        doubts.push(format!(
+            "{} cannot be read and may be newer than {id} of {of}: `sluice points` names what is damaged",
+            count(unread, "point")
+        ));
+    }
+    let is_meant = |point: &&Point| {
+        let time = point.manifest.finished_ms;
+        point.manifest.series == found.manifest.series
+            && time > found.manifest.finished_ms
+            && as_of.is_none_or(|as_of| time <= time::milliseconds(as_of))
+    };
+    if let Some(newest) = points.points.iter().rev().find(is_meant) {
+        doubts.push(format!(
+            "{} of {} is newer and was found damaged: {id} of {of} is taken",
+            newest.id.short(),
+            time::absolute(newest.manifest.finished_ms, &clock::now())
+        ));
+    }
+    doubts
 }
 
 /// Finds the point that is meant among those of a series that were finished by a time.
@@ -68,8 +115,13 @@ fn one_series(points: &Points) -> Result<(), Usage> {
         .iter()
         .map(|point| point.manifest.series.as_str())
         .collect();
-    if all.len() <= 1 {
+    if all.len() <= 1 && points.damaged.is_empty() {
         return Ok(());
+    }
+    if all.len() <= 1 {
+        return Err(Usage(
+            "`latest` of which series? Some points cannot be read, and may be of another: give --series".to_owned(),
+        ));
     }
     let mut shown: Vec<String> = all
         .iter()
@@ -100,7 +152,7 @@ fn described(name: &PointName, series: Option<&str>, as_of: Option<Timestamp>) -
 
 #[cfg(test)]
 mod tests {
-    use repository::{Manifest, SessionId};
+    use repository::{Manifest, RepositoryError, SessionId};
 
     use super::*;
 
@@ -151,6 +203,45 @@ mod tests {
         ] {
             assert_eq!(check(name, series, as_of_ms), Ok(id.to_owned()), "{name}");
         }
+    }
+
+    #[test]
+    fn an_older_point_than_may_be_there_is_told() {
+        let latest: PointName = "latest".parse().expect("a name");
+        let by_id: PointName = "aa".parse().expect("a name");
+        let mut points = points();
+        points.points[2].bad = true;
+        let found = find_in(&points, &latest, Some("a"), None).cloned();
+        let found = &found.expect("the one before");
+        let told = doubts(&points, &latest, found, None);
+        assert!(matches!(&told[..], [one] if one.contains("is newer and was found damaged")));
+        assert!(doubts(&points, &by_id, found, None).is_empty());
+        assert!(doubts(&points, &latest, found, Some(time::timestamp(2999))).is_empty());
+        points.damaged.push((
+            "d/default/c/1".to_owned(),
+            RepositoryError::NotARepository {
+                location: String::new(),
+            },
+        ));
+        let told = doubts(&points, &latest, found, Some(time::timestamp(2999)));
+        assert!(matches!(&told[..], [one] if one.starts_with("1 point cannot be read")));
+    }
+
+    /// The series of what cannot be read is not known: it may not be the only one that is left.
+    #[test]
+    fn one_series_that_is_left_is_no_proof_of_one() {
+        let mut points = points();
+        points.points.remove(1);
+        let latest: PointName = "latest".parse().expect("a name");
+        assert!(find_in(&points, &latest, None, None).is_ok());
+        points.damaged.push((
+            "d/default/c/1".to_owned(),
+            RepositoryError::NotARepository {
+                location: String::new(),
+            },
+        ));
+        let refused = find_in(&points, &latest, None, None).unwrap_err();
+        assert!(refused.to_string().contains("--series"), "{refused}");
     }
 
     #[test]

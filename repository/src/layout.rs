@@ -223,7 +223,13 @@ pub fn parse_series_point(series_hash: &str, name: &str) -> Option<SessionId> {
         .ok()
 }
 
-/// Rounds of pruning. This version does not prune, and refuses to write once somebody did.
+/// Takes the name of an index entry apart, whatever its series.
+pub fn parse_indexed_point(name: &str) -> Option<SessionId> {
+    let (series_hash, _) = name.strip_prefix(&points_index())?.split_once('/')?;
+    parse_series_point(series_hash, name)
+}
+
+/// Rounds of pruning. This version does not prune, and refuses to back up once somebody did.
 pub fn prune_rounds() -> String {
     format!("d/{DOMAIN}/g/")
 }
@@ -295,6 +301,10 @@ mod tests {
         assert_eq!(parse_bad_point(&bad_point(session)), Some(session));
         assert_eq!(
             parse_series_point("ab", &series_point("ab", 5, session)),
+            Some(session)
+        );
+        assert_eq!(
+            parse_indexed_point(&series_point("ab", 5, session)),
             Some(session)
         );
     }

@@ -256,6 +256,7 @@ fn manifest(
             fallback: changes.fallback.clone(),
             live: facts.live,
             origin: request.origin.clone(),
+            unchecked: facts.unchecked,
         },
         volume: Some(output.map),
         stats: Stats {
@@ -303,7 +304,13 @@ impl Plan {
             .clamp(CHUNK_LOG2_MIN, CHUNK_LOG2_MAX);
         let base = parent_map.filter(|map| map.chunk_log2 == chunk_log2);
         let everything = 0..volume_bytes.div_ceil(1 << chunk_log2);
-        let (changes, extents) = choose(request, parent, base, chunk_log2);
+        let (mut changes, extents) = choose(request, parent, base, chunk_log2);
+        if let Some(passed_over) = session.passed_over() {
+            let because = changes
+                .fallback
+                .map(|reason| format!("{passed_over}; {reason}"));
+            changes.fallback = because.or_else(|| Some(passed_over.to_owned()));
+        }
         let work = match (extents, base) {
             (Some(extents), Some(base)) => changed_chunks(extents, base, volume_bytes),
             _ => Vec::from([everything.clone()]),

@@ -33,8 +33,8 @@ pub(super) async fn run(context: &Context, arguments: &Diff) -> anyhow::Result<E
     let repository = context.open().await?;
     let points = context.interruptible(repository.points()).await??;
     let series = arguments.series.as_deref();
-    let left = selection::find_in(&points, &arguments.left, series, None)?;
-    let right = selection::find_in(&points, &arguments.right, series, None)?;
+    let find = |name| selection::find(&context.screen, &points, name, series, None);
+    let (left, right) = (find(&arguments.left)?, find(&arguments.right)?);
     if context.json() {
         let mut extents: Vec<Extent> = Vec::new();
         let found = |range: Range<u64>| {

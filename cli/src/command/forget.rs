@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::points::matches;
 use crate::{
-    args::{Forget, PointName},
+    args::{Forget, PointKind, PointName},
     clock,
     context::Context,
     exit::{Exit, Usage},
@@ -62,6 +62,12 @@ pub(super) async fn run(context: &Context, arguments: &Forget) -> anyhow::Result
     }
     let repository = context.open().await?;
     let points = context.interruptible(repository.points()).await??;
+    if !named && !points.damaged.is_empty() {
+        let unread = count(points.damaged.len() as u64, "point");
+        context.screen.warn(format_args!(
+            "{unread} cannot be read, and counted as none: `sluice points` names what is damaged"
+        ));
+    }
     let decisions = if named {
         by_name(&points, arguments)?
     } else {
@@ -130,13 +136,21 @@ fn by_name<'a>(points: &'a Points, arguments: &Forget) -> anyhow::Result<Vec<Dec
         .collect())
 }
 
-/// A point whose register is damaged or gone has nothing but its id, which must be given whole.
+/// A point whose register is damaged or gone has nothing but its id. The beginning is enough if it fits no other.
 fn unreadable(points: &Points, name: &PointName) -> Option<SessionId> {
-    let mut ids = points
+    let PointKind::Id(prefix) = &name.kind else {
+        return None;
+    };
+    let damaged = points
         .damaged
         .iter()
         .filter_map(|(object, _)| layout::parse_register(object));
-    ids.find(|id| id.to_string() == name.text)
+    let readable = points.points.iter().map(|point| point.id);
+    let fits = |id: &SessionId| id.to_string().starts_with(prefix.as_str());
+    let mut fitting = damaged.filter(fits);
+    let (found, another) = (fitting.next(), fitting.next());
+    let unique = another.is_none() && !readable.into_iter().any(|id| fits(&id));
+    found.filter(|_| unique)
 }
 
 /// Decides over the points that are looked at: those of one series, with all tags, or all.

@@ -10,8 +10,8 @@ use std::{
 };
 
 use agent::{
-    job,
-    target::{FileTarget, InPlaceTarget, StreamTarget, Target, TargetKind},
+    JobError, job,
+    target::{FileTarget, InPlaceTarget, StreamTarget, Target, TargetError, TargetKind},
 };
 use anyhow::Context as _;
 use repository::Point;
@@ -20,6 +20,7 @@ use serde::Serialize;
 use super::results::{self, ResultFile};
 use crate::{
     args::Restore,
+    clock,
     context::Context,
     exit::{Exit, Usage},
     output::{json, print, progress, size::Size, table::Facts, time},
@@ -31,6 +32,9 @@ use crate::{
 struct Done {
     point: String,
     series: String,
+    point_finished: String,
+    #[serde(skip)]
+    finished_ms: u64,
     target: String,
     volume_bytes: u64,
     written_bytes: u64,
@@ -47,7 +51,7 @@ pub(super) async fn run(context: &Context, arguments: &Restore) -> anyhow::Resul
         .job
         .result
         .as_deref()
-        .map(ResultFile::check)
+        .map(|result| ResultFile::check_beside(result, &arguments.target))
         .transpose()?;
     let outcome = restore(context, arguments, to_stdout)
         .await
@@ -87,7 +91,13 @@ fn check(context: &Context, arguments: &Restore, to_stdout: bool) -> Result<(), 
 async fn restore(context: &Context, arguments: &Restore, to_stdout: bool) -> anyhow::Result<Done> {
     let repository = context.open().await?;
     let points = context.interruptible(repository.points()).await??;
-    let point = selection::find(&points, &arguments.point, &arguments.selection)?;
+    let point = selection::find(
+        &context.screen,
+        &points,
+        &arguments.point,
+        arguments.selection.series.as_deref(),
+        arguments.selection.as_of,
+    )?;
     if point.bad {
         context.screen.warn(format_args!(
             "{} was found damaged: what cannot be read ends the restore",
@@ -114,8 +124,9 @@ async fn restore(context: &Context, arguments: &Restore, to_stdout: bool) -> any
     let in_place = matches!(target.kind(), TargetKind::InPlace);
     let job = job::restore(&repository, point, target, &control);
     let watched = progress::watch(&context.screen, "restore", left, &control, job).await;
+    let written = watched.as_ref().err().is_some_and(may_have_written);
     // Who asked to stop was told.
-    if watched.is_err() && in_place && !control.cancel.is_cancelled() {
+    if written && in_place && !control.cancel.is_cancelled() {
         context.screen.warn(
             "the target may be a mixture of old and new now: restore it again, what is right by then is not written twice",
         );
@@ -124,6 +135,8 @@ async fn restore(context: &Context, arguments: &Restore, to_stdout: bool) -> any
     Ok(Done {
         point: point.id.to_string(),
         series: point.manifest.series.clone(),
+        point_finished: time::rfc3339(point.manifest.finished_ms),
+        finished_ms: point.manifest.finished_ms,
         target: location,
         volume_bytes: report.volume_bytes,
         written_bytes: report.written_bytes,
@@ -132,6 +145,14 @@ async fn restore(context: &Context, arguments: &Restore, to_stdout: bool) -> any
         fetched_bytes: report.fetched_bytes,
         duration_seconds: report.duration.as_secs_f64(),
     })
+}
+
+/// Whether a restore may have failed after it wrote something.
+fn may_have_written(error: &JobError) -> bool {
+    !matches!(
+        error,
+        JobError::NoVolume { .. } | JobError::Target(TargetError::TooSmall { .. })
+    )
 }
 
 /// In a folder, an image gets the name that it had.
@@ -167,7 +188,12 @@ fn describe(done: &Done) -> Facts {
     let took = Duration::from_secs_f64(done.duration_seconds);
     facts.add(
         "Restored",
-        format!("{} of {}", &done.point[..8], done.series),
+        format!(
+            "{} of {}, as of {}",
+            &done.point[..8],
+            done.series,
+            time::absolute(done.finished_ms, &clock::now())
+        ),
     );
     facts.add("To", &done.target);
     facts.add(

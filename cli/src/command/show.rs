@@ -37,7 +37,13 @@ struct Held<'a> {
 pub(super) async fn show(context: &Context, arguments: &Show) -> anyhow::Result<Exit> {
     let repository = context.open().await?;
     let points = context.interruptible(repository.points()).await??;
-    let point = selection::find(&points, &arguments.point, &arguments.selection)?;
+    let point = selection::find(
+        &context.screen,
+        &points,
+        &arguments.point,
+        arguments.selection.series.as_deref(),
+        arguments.selection.as_of,
+    )?;
     if context.json() {
         json::write(&PointRecord::from(point))?;
     } else {
@@ -49,7 +55,13 @@ pub(super) async fn show(context: &Context, arguments: &Show) -> anyhow::Result<
 pub(super) async fn ls(context: &Context, arguments: &Show) -> anyhow::Result<Exit> {
     let repository = context.open().await?;
     let points = context.interruptible(repository.points()).await??;
-    let point = selection::find(&points, &arguments.point, &arguments.selection)?;
+    let point = selection::find(
+        &context.screen,
+        &points,
+        &arguments.point,
+        arguments.selection.series.as_deref(),
+        arguments.selection.as_of,
+    )?;
     let held = held(point);
     if context.json() {
         json::write(&held)?;

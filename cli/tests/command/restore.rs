@@ -167,3 +167,52 @@ fn a_file_that_only_has_the_name_of_an_unfinished_one_is_refused() {
         assert_eq!(fs::read_to_string(home.path(name)).unwrap(), "mine");
     }
 }
+
+/// Flips a byte of a point's register.
+fn spoil(home: &Home, point: &str) {
+    let register = home.path(&format!("repository/d/default/c/00000000/{point}"));
+    let mut bytes = fs::read(&register).unwrap();
+    bytes[60] ^= 1;
+    fs::remove_file(&register).unwrap();
+    fs::write(register, bytes).unwrap();
+}
+
+#[test]
+fn an_older_point_than_the_newest_is_never_taken_in_silence() {
+    let (home, first) = home();
+    let newest = home.sluice(&["show", "latest", "--json"]).done().json();
+    spoil(&home, text(&newest, "id"));
+    // Whose it was is not known any more: `latest` could be of another series.
+    home.sluice(&["restore", "latest", "new"])
+        .fails(2, &["--series"]);
+    let series = text(&newest, "series");
+    let ran = home.sluice(&["restore", "latest", "new", "--series", series]);
+    let ran = ran.done();
+    assert!(
+        ran.stderr.contains("cannot be read and may be newer"),
+        "{ran:?}"
+    );
+    assert!(ran.stdout.contains(&first[..8]), "{ran:?}");
+    let again = home.backup(&["db.img"]);
+    assert!(text(&again, "fallback").contains("is damaged"), "{again}");
+}
+
+#[test]
+fn the_only_series_that_is_left_is_not_taken_for_another() {
+    let (home, _) = home();
+    home.image("other.img", MIB, 9);
+    let other = home.backup(&["other.img"]);
+    spoil(&home, text(&other, "point"));
+    fs::copy(home.path("other.img"), home.path("target")).unwrap();
+    home.sluice(&["restore", "latest", "target", "--in-place"])
+        .fails(2, &["--series"]);
+    assert_same(&home.path("target"), &home.path("other.img"));
+}
+
+#[test]
+fn the_result_and_the_volume_are_two_files() {
+    let (home, _) = home();
+    home.sluice(&["restore", "latest", "new", "--result", "./new"])
+        .fails(2, &["another name"]);
+    assert!(!home.path("new").exists());
+}

@@ -29,9 +29,12 @@ impl Repository {
         registers: &BTreeSet<SessionId>,
     ) -> Result<Vec<(String, RepositoryError)>> {
         let entries = list_all(&**self.store(), &layout::points_index()).await?;
-        let named = entries
-            .into_iter()
-            .filter_map(|entry| Some((indexed(&entry.name)?, Witness::Entry(entry.name))));
+        let named = entries.into_iter().filter_map(|entry| {
+            Some((
+                layout::parse_indexed_point(&entry.name)?,
+                Witness::Entry(entry.name),
+            ))
+        });
         let parents = points
             .iter()
             .filter_map(|point| Some((point.manifest.parent?, Witness::Child(point.id))));
@@ -50,10 +53,7 @@ impl Repository {
                     }
                     Witness::Entry(_) => "although the index of its series names it".to_owned(),
                 };
-                let what = format!(
-                    "it is missing, {how}: put it back from a copy of the repository, or give the point up with `sluice \
-                     forget {id}`"
-                );
+                let what = format!("it is missing, {how}");
                 let object = layout::register(id);
                 lost.push((object.clone(), RepositoryError::damaged(object, what)));
             }
@@ -103,12 +103,4 @@ fn intact<T>(read: Result<T>) -> Result<Option<T>> {
         Err(error) if error.is_damage() => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The point that an entry of the index names, whatever its series.
-fn indexed(name: &str) -> Option<SessionId> {
-    let (series_hash, _) = name
-        .strip_prefix(&layout::points_index())?
-        .split_once('/')?;
-    layout::parse_series_point(series_hash, name)
 }

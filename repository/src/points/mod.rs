@@ -1,6 +1,7 @@
 //! Points of a repository: list, find, forget.
 
 mod lost;
+mod replaced;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +31,8 @@ const REQUESTS: usize = 32;
 pub struct Points {
     /// Points that were not forgotten, oldest first.
     pub points: Vec<Point>,
-    /// Registers that cannot be read, and why: also those that are gone although something names them. Other points are
-    /// whole all the same.
+    /// Registers that cannot be read, and why: also those that are gone although something names them, and those that
+    /// were replaced. Other points are whole all the same.
     pub damaged: Vec<(String, RepositoryError)>,
 }
 
@@ -125,10 +126,17 @@ impl Repository {
             .collect();
         let wanted: Vec<SessionId> = ids.difference(&forgotten).copied().collect();
         let mut read = stream::iter(wanted)
-            .map(|id| async move { (id, self.register(id).await) })
+            .map(|id| async move { (id, self.register_digest(id).await) })
             .buffered(REQUESTS);
         let mut found = Points::default();
+        let mut digests = BTreeMap::new();
         while let Some((id, register)) = read.next().await {
+            let register = register.map(|register| {
+                register.map(|(register, digest)| {
+                    digests.insert(id, digest);
+                    register
+                })
+            });
             match register {
                 Ok(Some(Register {
                     kind: RegisterKind::Backup,
@@ -152,19 +160,26 @@ impl Repository {
         let lost = self.lost_registers(&found.points, &ids).await?;
         found.damaged.extend(lost);
         found
+            .damaged
+            .extend(replaced::replaced_parents(&found.points, &digests));
+        found
             .points
             .sort_by_key(|point| (point.manifest.finished_ms, point.id));
         mark_siblings(&mut found.points);
         Ok(found)
     }
 
-    /// The newest good point of a series, by the advisory index if it has an answer, else by listing everything.
-    pub(crate) async fn newest(&self, series: &str) -> Result<Option<Point>> {
+    /// The newest good point of a series, by the advisory index if it has an answer, else by listing everything; and why
+    /// it is not simply the newest.
+    pub(crate) async fn newest(&self, series: &str) -> Result<(Option<Point>, Option<String>)> {
         let hash = self.keys().series_hash(series);
         let page = self
             .store()
             .list(&layout::series_points(&hash), None)
             .await?;
+        let mut passed_over = None;
+        let damaged =
+            |id: SessionId| format!("the newest point of the series, {}, is damaged", id.short());
         for entry in page.entries {
             let Some(id) = layout::parse_series_point(&hash, &entry.name) else {
                 continue;
@@ -172,14 +187,23 @@ impl Repository {
             if let Some(point) = self.live_point(id).await?
                 && point.manifest.series == series
             {
-                return Ok(Some(point));
+                return Ok((Some(point), passed_over));
+            }
+            if passed_over.is_none() && !self.exists(&layout::delete_marker(id)).await? {
+                passed_over = Some(damaged(id));
             }
         }
         let points = self.points().await?.points;
-        Ok(points
-            .into_iter()
-            .rev()
-            .find(|point| point.manifest.series == series && !point.bad))
+        for point in points.into_iter().rev() {
+            if point.manifest.series != series {
+                continue;
+            }
+            if !point.bad {
+                return Ok((Some(point), passed_over));
+            }
+            passed_over.get_or_insert_with(|| damaged(point.id));
+        }
+        Ok((None, passed_over))
     }
 
     /// The point with this id, if it is there, good and not forgotten.

@@ -63,7 +63,7 @@ async fn attempt(repository: &Repository, request: &SessionRequest) -> Result<Op
     // A0: the era. This version cannot work beside prune, so none may have run.
     refuse_pruned(repository).await?;
     let started_ms = clock::now_ms();
-    let parent = repository.newest(&request.series).await?;
+    let (parent, passed_over) = repository.newest(&request.series).await?;
     let id = SessionId::draw(0);
     // A1: the intent, before anything is referred to.
     let intent = Intent {
@@ -78,7 +78,7 @@ async fn attempt(repository: &Repository, request: &SessionRequest) -> Result<Op
     repository
         .put_record(&layout::intent(id), RecordKind::Intent, &intent)
         .await?;
-    match continue_after_intent(repository, request, id, parent, started_ms).await {
+    match continue_after_intent(repository, request, id, (parent, passed_over), started_ms).await {
         Ok(Some(session)) => Ok(Some(session)),
         // Nothing was written under this id but its intent.
         other => {
@@ -92,7 +92,7 @@ async fn continue_after_intent(
     repository: &Repository,
     request: &SessionRequest,
     id: SessionId,
-    parent: Option<Point>,
+    (parent, passed_over): (Option<Point>, Option<String>),
     started_ms: u64,
 ) -> Result<Option<Session>> {
     // A2: the same era still.
@@ -129,6 +129,7 @@ async fn continue_after_intent(
         id,
         request: request.clone(),
         parent,
+        passed_over,
         adopted,
         started_ms,
         next_data_pack: Arc::new(AtomicU32::new(0)),

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::{sync::Mutex, task::JoinSet};
 
-use self::records::Heartbeat;
+pub(crate) use self::records::{Heartbeat, Intent};
 pub use self::{adopt::Adopted, begin::SessionRequest, records::Checkpoint};
 use crate::{
     clock,
@@ -55,6 +55,7 @@ pub struct Session {
     id: SessionId,
     request: SessionRequest,
     parent: Option<Parent>,
+    passed_over: Option<String>,
     adopted: Adopted,
     started_ms: u64,
     next_data_pack: Arc<AtomicU32>,
@@ -95,6 +96,11 @@ impl Session {
     /// The point that it is based on.
     pub fn parent(&self) -> Option<&Point> {
         self.parent.as_ref().map(|parent| &parent.point)
+    }
+
+    /// Why it is not based on the newest point of its series.
+    pub fn passed_over(&self) -> Option<&str> {
+        self.passed_over.as_deref()
     }
 
     /// What it took over from writers that ended before they committed.
@@ -257,9 +263,10 @@ impl Session {
         // Whoever's bytes are read back won, whatever the store said.
         match self.repository.register(self.id).await? {
             Some(found) if found.nonce == nonce => Ok(()),
-            _ => Err(RepositoryError::Fenced {
+            Some(_) => Err(RepositoryError::Fenced {
                 series: self.request.series.clone(),
             }),
+            None => Err(RepositoryError::Unkept { object: name }),
         }
     }
 

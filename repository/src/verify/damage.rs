@@ -3,7 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Result;
-use crate::{error::RepositoryError, id::PackId, layout::PackKind, store::ErrorKind};
+use crate::{
+    error::{RepositoryError, way_out},
+    id::PackId,
+    layout::{self, PackKind},
+    store::ErrorKind,
+};
 
 /// Something that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,8 +27,13 @@ pub fn damage_of(object: String, error: RepositoryError) -> Result<Damage> {
     if !error.is_damage() {
         return Err(error);
     }
-    let what = if let RepositoryError::Damaged { what, .. } = error {
-        what
+    let what = if let RepositoryError::Damaged { what, object } = error {
+        // The others name what they are about, and are not read by name.
+        if layout::parse_register(&object).is_some() {
+            format!("{what}; {}", way_out(&object))
+        } else {
+            what
+        }
     } else if let RepositoryError::Chunk { chunk, source, .. } = error {
         format!("chunk {chunk}: {source}")
     } else if let RepositoryError::Store(error) = error {
