@@ -21,7 +21,7 @@ pub enum JobError {
     #[error(transparent)]
     Extents(#[from] ExtentsError),
     /// It was asked to stop.
-    #[error("stopped as asked: what was uploaded stays, and the next run goes on from there")]
+    #[error("stopped as asked")]
     Cancelled,
     /// A chunk that was said to be unchanged differs from the parent.
     #[error("bytes at {offset} changed although the list of changes does not have them")]

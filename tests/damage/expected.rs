@@ -116,9 +116,24 @@ pub(crate) fn expected(kind: Kind, action: Action) -> Expected {
         },
         Kind::DeleteMarker if action == Action::Duplicated => Expected {
             lost: &[Name::Other],
-            ..NONE
+            ..NOTICED
         },
-        // Advisory, or only of use to somebody who looks after an accident.
+        // One more, of a pack that is not there.
+        Kind::SlotTable if action == Action::Duplicated => NONE,
+        // Nothing depends on them, but what is there must be what its name says.
+        Kind::DeleteMarker
+        | Kind::SlotTable
+        | Kind::Intent
+        | Kind::Heartbeat
+        | Kind::Checkpoint
+        | Kind::SeriesEntry
+        | Kind::VerifyRun
+        | Kind::BadMark
+            if action != Action::Missing =>
+        {
+            NOTICED
+        }
+        // Nobody refers to it, or there is nothing in it.
         Kind::DeleteMarker
         | Kind::SlotTable
         | Kind::DeadTable

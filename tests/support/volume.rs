@@ -58,6 +58,7 @@ impl Volume for MemoryVolume {
             path: "memory".to_owned(),
             kind: "image-file".to_owned(),
             live: false,
+            unchecked: None,
         }
     }
 }

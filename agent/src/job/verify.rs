@@ -9,11 +9,11 @@ use std::{
 
 use futures::{TryStreamExt, stream};
 use repository::{
-    PackId, Point, Reference, Repository, RepositoryError, SessionId,
+    Operation, PackId, Point, Reference, Repository, RepositoryError, SessionId,
     fetch::Piece,
     layout::{self, PackKind},
     store::ErrorKind,
-    verify::{BadSlots, Damage, Structure, VerifyRun, damage_of, selected},
+    verify::{self, BadSlots, Damage, Structure, VerifyRun, damage_of, selected},
 };
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::info;
@@ -74,6 +74,9 @@ pub async fn verify(
         read_data_percent = request.read_data_percent,
         "verify begun"
     );
+    let scope = verify::scope(&request.points);
+    let allowed = repository.require(Operation::Verify);
+    control.unless_cancelled(allowed).await??;
     let listed = control.unless_cancelled(repository.points()).await??;
     let wanted = |point: &Point| request.points.is_empty() || request.points.contains(&point.id);
     let points: Vec<Point> = listed.points.into_iter().filter(wanted).collect();
@@ -83,6 +86,10 @@ pub async fn verify(
         damage.insert(damage_of(object, error)?);
     }
 
+    if scope.is_none() {
+        let records = repository.check_records();
+        damage.extend(control.unless_cancelled(records).await??);
+    }
     let mut structure = Structure::new(repository, control.memory_bytes / 4);
     let mut bad_points = walk(&mut structure, &points, control).await?;
     let mut report = VerifyReport {
@@ -92,7 +99,7 @@ pub async fn verify(
     let packs = Packs::list(repository, &structure).await?;
     report.packs = packs.count();
     if percent > 0 {
-        report.turn = repository.verify_turn(percent).await?;
+        report.turn = repository.verify_turn(percent, scope).await?;
         let read = Read::new(repository, control);
         let reading = read.packs(packs.selected(percent, report.turn));
         control.unless_cancelled(reading).await??;
@@ -129,6 +136,7 @@ pub async fn verify(
             .iter()
             .map(|damage| damage.object.clone())
             .collect(),
+        scope,
     };
     report.not_recorded = record(repository, run, &report.bad_points, &whole).await?;
     report.duration = began.elapsed();
@@ -258,6 +266,8 @@ impl<'a> Read<'a> {
             }
             Err(error) => self.bad_pack(kind, pack, damage_of(object, error)?),
         }
+        let copy = self.repository.check_table_copy(pack).await?;
+        self.found().damage.extend(copy);
         Progress::add(&self.control.progress.done_bytes, bytes);
         self.found().packs += 1;
         Ok(())

@@ -262,7 +262,8 @@ fn together(runs: Vec<Range<u64>>, block_chunks: u64) -> impl Iterator<Item = Ve
 
 /// Which unchanged chunks are looked at: some in leaves that are read anyway, some in others.
 struct SpotChecks {
-    each: u64,
+    /// How many are looked at in each leaf, in thousandths: less than one when there are more leaves than checks.
+    each_permille: u64,
     chunk_count: u64,
     others: BTreeSet<u64>,
     seed: u64,
@@ -277,7 +278,7 @@ impl SpotChecks {
                 .expect("eight bytes"),
         );
         let mut checks = Self {
-            each: 0,
+            each_permille: 0,
             chunk_count,
             others: BTreeSet::new(),
             seed,
@@ -298,7 +299,7 @@ impl SpotChecks {
             .map(|index| index / LEAF_CHUNKS)
             .collect();
         let leaves = (touched.len() + checks.others.len()) as u64;
-        checks.each = count.div_ceil(leaves).min(LEAF_CHUNKS);
+        checks.each_permille = (count * 1000).div_ceil(leaves).min(LEAF_CHUNKS * 1000);
         checks
     }
 
@@ -312,7 +313,9 @@ impl SpotChecks {
     fn take(&mut self, leaf: u64) -> Vec<u64> {
         self.others.remove(&leaf);
         let span = LEAF_CHUNKS.min(self.chunk_count - leaf * LEAF_CHUNKS);
-        let drawn: BTreeSet<u64> = (0..self.each)
+        let (sure, perhaps) = (self.each_permille / 1000, self.each_permille % 1000);
+        let each = sure + u64::from(self.draw(1000) < perhaps);
+        let drawn: BTreeSet<u64> = (0..each)
             .map(|_| leaf * LEAF_CHUNKS + self.draw(span))
             .collect();
         drawn.into_iter().collect()

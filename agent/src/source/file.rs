@@ -59,6 +59,8 @@ pub struct FileSource {
     /// Somebody did, or could.
     live: AtomicBool,
     notes: Vec<String>,
+    /// Why it could not be found out whether somebody could.
+    unchecked: Option<String>,
 }
 
 impl FileSource {
@@ -92,15 +94,17 @@ impl FileSource {
             allow_live: options.live,
             live: AtomicBool::new(false),
             notes,
+            unchecked: None,
         };
-        let unknown = source.check_usage()?;
+        let unchecked = source.check_usage()?;
         Ok(Self {
-            notes: source.notes.iter().cloned().chain(unknown).collect(),
+            unchecked,
             ..source
         })
     }
 
-    /// What a user should know about how this source is read, a sentence each.
+    /// What a user should know about how this source is read, a sentence each; [`Volume::facts`] says whether it could be
+    /// found out who writes to it.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -309,6 +313,7 @@ impl Volume for FileSource {
             path: self.path.display().to_string(),
             kind: kind.to_owned(),
             live: self.live.load(Relaxed),
+            unchecked: self.unchecked.clone(),
         }
     }
 }

@@ -58,4 +58,6 @@ pub struct VolumeFacts {
     pub kind: String,
     /// It was mounted read-write or open for writing while it was read, and the user allowed that.
     pub live: bool,
+    /// Why it could not be found out whether others write to it.
+    pub unchecked: Option<String>,
 }

@@ -5,7 +5,10 @@ use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
     ops::Range,
-    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
@@ -260,6 +263,13 @@ fn check_free(path: &Path) -> Result<(), TargetError> {
 }
 
 fn partial_path(path: &Path) -> Result<PathBuf, TargetError> {
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(TargetError::Kind {
+            path: path.to_path_buf(),
+            found: "no folder that exists",
+            remedy: "make it, or leave the slash out",
+        });
+    }
     let Some(name) = path.file_name() else {
         let (found, remedy) = ("no name of a file", "give one");
         return Err(TargetError::Kind {

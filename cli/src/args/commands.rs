@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU64, path::PathBuf};
 
-use clap::{ArgAction, Args, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use clap_complete::Shell;
 use jiff::Timestamp;
 
@@ -183,7 +183,12 @@ pub(crate) struct Backup {
     pub(crate) origin: Vec<(String, String)>,
 
     /// Name of the immutable snapshot that is read; a later list of changes can be based on it
-    #[arg(long, value_name = "NEW", help_heading = "Known changes")]
+    #[arg(
+        long,
+        value_name = "NEW",
+        value_parser = NonEmptyStringValueParser::new(),
+        help_heading = "Known changes"
+    )]
     pub(crate) handle: Option<String>,
 
     /// File with what changed since BASE, one `OFFSET LENGTH` a line; `-` for standard input
@@ -191,6 +196,7 @@ pub(crate) struct Backup {
         long,
         value_name = "FILE",
         requires = "base",
+        group = "changes",
         help_heading = "Known changes"
     )]
     pub(crate) changed_extents: Option<PathBuf>,
@@ -200,7 +206,7 @@ pub(crate) struct Backup {
         long,
         value_name = "FILE",
         requires = "base",
-        conflicts_with = "changed_extents",
+        group = "changes",
         help_heading = "Known changes"
     )]
     pub(crate) reflink_base: Option<PathBuf>,
@@ -209,7 +215,13 @@ pub(crate) struct Backup {
     ///
     /// The list is used only when the series' last point was made from it. Otherwise everything is compared, and the
     /// result says so.
-    #[arg(long, value_name = "OLD", help_heading = "Known changes")]
+    #[arg(
+        long,
+        value_name = "OLD",
+        requires = "changes",
+        value_parser = NonEmptyStringValueParser::new(),
+        help_heading = "Known changes"
+    )]
     pub(crate) base: Option<String>,
 }
 
@@ -337,6 +349,10 @@ pub(crate) struct Verify {
     /// Points to verify; all when none is named
     #[arg(value_name = "POINT")]
     pub(crate) points: Vec<PointName>,
+
+    /// Look only at the points of this series
+    #[arg(long, value_name = "NAME")]
+    pub(crate) series: Option<String>,
 
     /// Share of the data to read too: each run takes another part, so that 5% covers all in 20 runs
     #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = values::percent)]

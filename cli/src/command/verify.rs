@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use agent::job::{self, VerifyReport, VerifyRequest};
-use repository::{Points, SessionId};
+use repository::{Point, Points, SessionId};
 use serde::Serialize;
 
 use super::results::{self, ResultFile};
 use crate::{
-    args::{PointName, Verify},
+    args::Verify,
     context::Context,
-    exit::Exit,
+    exit::{Exit, Usage},
     output::{
         json, print, progress,
         size::Size,
@@ -71,13 +71,11 @@ pub(super) async fn run(context: &Context, arguments: &Verify) -> anyhow::Result
 
 async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
     let repository = context.open().await?;
-    let points = if arguments.points.is_empty() {
+    let points = if arguments.points.is_empty() && arguments.series.is_none() {
         Vec::new()
     } else {
-        named(
-            &context.interruptible(repository.points()).await??,
-            &arguments.points,
-        )?
+        let points = context.interruptible(repository.points()).await??;
+        meant(context, &points, arguments)?
     };
     let percent = arguments.read_data;
     let request = VerifyRequest {
@@ -129,10 +127,30 @@ async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
     })
 }
 
-fn named(points: &Points, names: &[PointName]) -> anyhow::Result<Vec<SessionId>> {
+/// The points that are named, or all of a series.
+fn meant(context: &Context, points: &Points, arguments: &Verify) -> anyhow::Result<Vec<SessionId>> {
+    let (names, series) = (&arguments.points, arguments.series.as_deref());
+    if names.is_empty() {
+        let of_series = |point: &&Point| Some(point.manifest.series.as_str()) == series;
+        let ids: Vec<SessionId> = points
+            .points
+            .iter()
+            .filter(of_series)
+            .map(|point| point.id)
+            .collect();
+        return if ids.is_empty() {
+            Err(Usage(format!(
+                "no recovery points of series `{}`",
+                series.unwrap_or_default()
+            ))
+            .into())
+        } else {
+            Ok(ids)
+        };
+    }
     names
         .iter()
-        .map(|name| Ok(selection::find_in(points, name, None, None)?.id))
+        .map(|name| Ok(selection::find(&context.screen, points, name, series, None)?.id))
         .collect()
 }
 

@@ -62,3 +62,42 @@ fn shares_are_checked() {
     let part = home.sluice(&["verify", "--read-data", "50%"]).done();
     assert!(part.stdout.contains("part 1 of 2"), "{part:?}");
 }
+
+#[test]
+fn a_feature_that_must_be_known_stops_it() {
+    let home = home();
+    fs::create_dir(home.path("repository/features")).unwrap();
+    fs::write(home.path("repository/features/verify-x"), "").unwrap();
+    home.sluice(&["verify"]).fails(1, &["verify-x"]);
+}
+
+#[test]
+fn one_series_is_verified_alone() {
+    let home = home();
+    home.image("other.img", MIB, 9);
+    home.backup(&["other.img", "--series", "other"]);
+    let points = |arguments: &[&str]| {
+        let arguments = [&["verify", "--json"], arguments].concat();
+        number(&home.sluice(&arguments).done().json(), "points")
+    };
+    assert_eq!((points(&[]), points(&["--series", "other"])), (2, 1));
+    assert_eq!(points(&["--series", "other", "latest"]), 1);
+    home.sluice(&["verify", "--series", "none"])
+        .fails(2, &["`none`"]);
+}
+
+/// Anybody who can write to the store can make a name.
+#[test]
+fn a_marker_that_nobody_with_the_keys_made_is_named() {
+    let home = home();
+    let point = home.sluice(&["points", "--json"]).done().json();
+    let point = text(&point[0], "id").to_owned();
+    fs::create_dir_all(home.path("repository/d/default/x")).unwrap();
+    fs::write(home.path("repository/d/default/x").join(&point), "").unwrap();
+    let ran = home.sluice(&["verify"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(
+        ran.stdout.contains("hides point") && ran.stdout.contains(&point),
+        "{ran:?}"
+    );
+}

@@ -96,6 +96,9 @@ pub struct SourceFacts {
     /// Facts of whoever ran this: plan, PVC, PV.
     #[n(7)]
     pub origin: BTreeMap<String, String>,
+    /// Why it could not be found out whether it was in use.
+    #[n(8)]
+    pub unchecked: Option<String>,
 }
 
 /// What a backup did.

@@ -57,14 +57,14 @@ prop_compose! {
 prop_compose! {
     fn source()(
         (host, path, kind) in any::<(String, String, String)>(),
-        (handle, fallback) in any::<(Option<String>, Option<String>)>(),
+        (handle, fallback, unchecked) in any::<(Option<String>, Option<String>, Option<String>)>(),
         method in option::of(prop::sample::select(
             &[ChangeMethod::Everything, ChangeMethod::Compare, ChangeMethod::Extents][..]
         )),
         live in any::<bool>(),
         origin in collection::btree_map(any::<String>(), any::<String>(), 0..4),
     ) -> SourceFacts {
-        SourceFacts { host, path, kind, handle, method, fallback, live, origin }
+        SourceFacts { host, path, kind, handle, method, fallback, live, origin, unchecked }
     }
 }
 
@@ -240,7 +240,7 @@ proptest! {
     #[test]
     fn the_fields_of_source_and_statistics_have_their_keys(source in source(), stats in stats()) {
         let found = entries(&minicbor::to_vec(&source).unwrap());
-        let SourceFacts { host, path, kind, handle, method, fallback, live, origin } = source;
+        let SourceFacts { host, path, kind, handle, method, fallback, live, origin, unchecked } = source;
         let method = method.map(|method| match method {
             ChangeMethod::Everything => 0_u8,
             ChangeMethod::Compare => 1,
@@ -255,6 +255,7 @@ proptest! {
             (5, cbor(fallback)),
             (6, cbor(live)),
             (7, cbor(origin)),
+            (8, cbor(unchecked)),
         ]));
         let found = entries(&minicbor::to_vec(stats).unwrap());
         let Stats { read_bytes, new_bytes, uploaded_bytes, packs, adopted_bytes } = stats;

@@ -1,5 +1,7 @@
 //! What verify runs leave in the repository, and whose turn it is: 100 / N runs of N per cent read everything once.
 
+use std::collections::BTreeSet;
+
 use minicbor::{Decode, Encode};
 
 use super::Result;
@@ -39,6 +41,24 @@ pub struct VerifyRun {
     /// Objects that were damaged, at most a hundred of them.
     #[n(5)]
     pub damaged: Vec<String>,
+    /// Which points were meant, if not all: runs of different points take turns of their own.
+    #[cbor(n(6), with = "minicbor::bytes")]
+    pub scope: Option<[u8; 16]>,
+}
+
+/// What stands for a choice of points; none for all.
+pub fn scope(points: &[SessionId]) -> Option<[u8; 16]> {
+    if points.is_empty() {
+        return None;
+    }
+    let chosen: BTreeSet<&SessionId> = points.iter().collect();
+    let mut hasher = blake3::Hasher::new();
+    for point in chosen {
+        hasher.update(point.as_bytes());
+    }
+    let mut scope = [0; 16];
+    hasher.finalize_xof().fill(&mut scope);
+    Some(scope)
 }
 
 /// Whether a run of `percent` reads this pack in this turn.
@@ -50,18 +70,20 @@ pub fn selected(pack: PackId, percent: u8, turn: u64) -> bool {
 }
 
 impl Repository {
-    /// Whose turn it is in a run of `percent`: one more than in the last one of the same percentage.
+    /// Whose turn it is in a run of `percent`: one more than in the last one of the same percentage and scope.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn verify_turn(&self, percent: u8) -> Result<u64> {
+    pub async fn verify_turn(&self, percent: u8, scope: Option<[u8; 16]>) -> Result<u64> {
         for entry in self.verify_runs().await?.iter().rev().take(RUNS_KEPT) {
             match self
                 .get_record::<VerifyRun>(&entry.name, RecordKind::VerifyRun)
                 .await
             {
                 // Wrapping, since anybody with the keys may have written any number.
-                Ok(run) if run.percent == percent => return Ok(run.turn.wrapping_add(1)),
+                Ok(run) if run.percent == percent && run.scope == scope => {
+                    return Ok(run.turn.wrapping_add(1));
+                }
                 Ok(_) => {}
                 // Advisory: another part is read than would have been.
                 Err(error) if error.is_damage() => {}
@@ -150,13 +172,14 @@ mod tests {
             points: 0,
             packs_read: 0,
             damaged: Vec::new(),
+            scope: None,
         }
     }
 
     #[tokio::test]
     async fn turns_are_counted_for_each_percentage() {
         let repository = repository().await;
-        assert_eq!(repository.verify_turn(5).await.unwrap(), 0);
+        assert_eq!(repository.verify_turn(5, None).await.unwrap(), 0);
         for (percent, turn) in [(5, 0), (5, 1), (10, 7)] {
             repository
                 .record_verify(run(percent, turn), &[], &[])
@@ -164,7 +187,26 @@ mod tests {
                 .unwrap();
         }
         for (percent, turn) in [(5, 2), (10, 8), (20, 0)] {
-            assert_eq!(repository.verify_turn(percent).await.unwrap(), turn);
+            assert_eq!(repository.verify_turn(percent, None).await.unwrap(), turn);
+        }
+    }
+
+    /// Else a daily run of one series would take the turns of the run that is to read everything.
+    #[tokio::test]
+    async fn runs_of_other_points_take_no_turns() {
+        let repository = repository().await;
+        let id = |byte| SessionId::from_bytes([byte; 16]);
+        let (one, other) = (scope(&[id(1), id(2)]), scope(&[id(3)]));
+        assert_eq!(one, scope(&[id(2), id(1), id(2)]));
+        assert!(one != other && one.is_some() && scope(&[]).is_none());
+        for (turn, scope) in [(0, None), (0, one), (1, one), (0, other), (1, None)] {
+            let next = repository.verify_turn(50, scope).await.unwrap();
+            assert_eq!(next, turn);
+            let run = VerifyRun {
+                scope,
+                ..run(50, turn)
+            };
+            repository.record_verify(run, &[], &[]).await.unwrap();
         }
     }
 
@@ -179,7 +221,7 @@ mod tests {
             .await
             .unwrap();
         for turn in 0..3 {
-            assert_eq!(repository.verify_turn(5).await.unwrap(), turn);
+            assert_eq!(repository.verify_turn(5, None).await.unwrap(), turn);
             repository
                 .record_verify(run(5, turn), &[], &[])
                 .await

@@ -9,12 +9,13 @@ mod tables;
 mod chunks;
 mod walk;
 mod ledger;
+mod records;
 
 use crate::error::RepositoryError;
 
 pub use self::{
     damage::{BadSlots, Damage, damage_of},
-    ledger::{VerifyRun, selected},
+    ledger::{VerifyRun, scope, selected},
     walk::Structure,
 };
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Result;
+use super::{
+    Result,
+    damage::{Damage, damage_of},
+};
 use crate::{
     error::RepositoryError,
     format::{PACK_BYTES_MAX, SLOT_TABLE_BYTES_MAX},
@@ -11,7 +14,7 @@ use crate::{
     layout::{self, PackKind},
     pack::{self, HEADER_BYTES, Slot, TRAILER_BYTES},
     repository::Repository,
-    store::list_all,
+    store::{ErrorKind, list_all},
 };
 
 /// Bytes at the end of a pack that are read at first: enough for the table of 1,300 chunks.
@@ -35,6 +38,28 @@ impl Repository {
             ))
         });
         Ok(packs.collect())
+    }
+
+    /// Whether the advisory copy of a pack's slot table, if there is one, is what its name says.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn check_table_copy(&self, pack: PackId) -> Result<Option<Damage>> {
+        let name = layout::slot_table(pack);
+        let opened = match self.store().get(&name, SLOT_TABLE_BYTES_MAX).await {
+            Ok(sealed) => pack::open_table(self.keys(), self.id(), &name, pack, &sealed)
+                .map_err(|error| RepositoryError::damaged(&name, error.to_string())),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => Err(error.into()),
+        };
+        let Err(error) = opened else {
+            return Ok(None);
+        };
+        let mut damage = damage_of(name, error)?;
+        damage
+            .what
+            .push_str("; no point depends on it: delete this object");
+        Ok(Some(damage))
     }
 
     /// The slot table at the end of a pack of this length, and the key that the pack is sealed with.

@@ -88,16 +88,21 @@ impl Structure {
     /// When the store fails. Damage is no error: it is remembered.
     pub async fn point(&mut self, point: &Point) -> Result<bool> {
         match point.manifest.volume {
-            Some(MapRoot {
-                page: Some(page),
-                level,
-                chunk_log2,
-                ..
-            }) => {
+            Some(
+                root @ MapRoot {
+                    page: Some(page),
+                    level,
+                    chunk_log2,
+                    chunks,
+                    ..
+                },
+            ) => {
                 let place = Place {
                     level,
                     chunk_log2,
                     first: 0,
+                    chunks,
+                    end: root.chunk_count(),
                 };
                 let pages = self.load(&[(place, page)]).await?;
                 match &pages[0] {
@@ -125,6 +130,7 @@ impl Structure {
                         Place {
                             level: place.level - 1,
                             first,
+                            chunks: entry.chunks,
                             ..place
                         },
                         entry.reference,
@@ -177,12 +183,14 @@ impl Structure {
                 page.level() == place.level
                     && page.first() == first
                     && page.chunk_log2() == place.chunk_log2
+                    && page.chunks() == place.chunks
+                    && page.entries().all(|(first, _)| first < place.end)
             };
             if page.as_ref().is_some_and(|page| !fits(page)) {
                 let object = layout::pack(PackKind::Meta, reference.pack);
                 self.damage.insert(Damage {
                     object,
-                    what: "a page belongs to another place".to_owned(),
+                    what: "a page does not fit the place that it is reached from".to_owned(),
                 });
             }
             pages.push(page.filter(fits));
@@ -282,4 +290,8 @@ struct Place {
     level: u8,
     chunk_log2: u8,
     first: u64,
+    /// How many chunks below hold data.
+    chunks: u64,
+    /// The first chunk beyond the volume.
+    end: u64,
 }
