@@ -30,6 +30,11 @@ impl FromStr for Location {
                     "`{scheme}://` is not known: write a path, or s3://BUCKET/PREFIX?endpoint=URL"
                 )
             }
+            _ if text.starts_with("s3:") => {
+                anyhow::bail!(
+                    "write s3://BUCKET/PREFIX?endpoint=URL with both slashes, or `./{text}` for a folder of that name"
+                )
+            }
             _ if text.is_empty() => {
                 anyhow::bail!("it is empty: write a path, or s3://BUCKET/PREFIX?endpoint=URL")
             }

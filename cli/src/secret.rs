@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     args::{NewSecret, PASSPHRASE_VARIABLE, SecretArgs, passphrase_variable},
-    exit::{NoSecret, Usage},
+    exit::{self, NoSecret, Usage},
     terminal::Terminal,
 };
 
@@ -135,7 +135,8 @@ fn read_passphrase_file(path: &Path) -> anyhow::Result<Secret> {
 }
 
 fn read(path: &Path) -> anyhow::Result<Zeroizing<String>> {
-    read_text(File::open(path)?)
+    let file = File::open(path).map_err(|error| NoSecret(exit::line(&error.into())))?;
+    read_text(file)
 }
 
 /// Reads a short text into memory that is erased afterwards.

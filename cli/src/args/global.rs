@@ -99,8 +99,8 @@ pub(crate) struct OutputArgs {
 
     /// What to log
     ///
-    /// `error`, `warn`, `info`, `debug` or `trace`, or by part, such as `agent=debug,repository=trace`. Never keys, names of
-    /// files or contents.
+    /// `error`, `warn`, `info`, `debug` or `trace`, or by part, such as `agent=debug,repository=trace`. Never keys, nor what is in
+    /// a volume.
     #[arg(
         long = "log",
         global = true,

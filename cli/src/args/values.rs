@@ -1,6 +1,6 @@
 //! Values of arguments, checked while they are read.
 
-use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr};
+use std::{convert::Infallible, fmt, fs, path::PathBuf, str::FromStr};
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use jiff::Timestamp;
@@ -36,7 +36,18 @@ pub(super) fn memory(text: &str) -> Result<u64, String> {
         };
         return Err(format!("a job needs {least} at least{hint}"));
     }
-    Ok(bytes)
+    match machine_memory() {
+        Some(most) if bytes > most => Err(format!("this machine has {}", size::Size(most))),
+        Some(_) | None => Ok(bytes),
+    }
+}
+
+/// Memory of this machine: what is asked for beyond it would end the process when it is first touched.
+fn machine_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib << 10)
 }
 
 /// A chunk size, as a power of two.
@@ -224,6 +235,7 @@ mod tests {
             chunk_log2("32K").is_err() && chunk_log2("8M").is_err() && chunk_log2("100K").is_err()
         );
         assert_eq!(memory("48M"), Ok(48 << 20));
+        assert!(memory("1000T").is_err_and(|error| error.contains("this machine has")));
         assert!(memory("47M").is_err_and(|error| !error.contains("means bytes")));
         assert!(memory("128").is_err_and(|error| error.contains("write `128M`")));
         assert_eq!(

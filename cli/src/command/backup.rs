@@ -51,6 +51,7 @@ struct Done {
     resumed_at: Option<u64>,
     sibling: bool,
     live: bool,
+    unchecked: Option<String>,
     duration_seconds: f64,
 }
 
@@ -88,6 +89,9 @@ async fn back_up(context: &Context, arguments: Backup) -> anyhow::Result<Done> {
     } = context.interruptible(opened).await???;
     for note in source.notes() {
         context.screen.note(note);
+    }
+    if let Some(reason) = source.facts().unchecked {
+        context.screen.warn(reason);
     }
     if let Some(reason) = &no_changes {
         context
@@ -255,6 +259,7 @@ fn done(report: BackupReport, dry_run: bool) -> Done {
         resumed_at: report.resumed_at,
         sibling: point.sibling,
         live: point.manifest.source.live,
+        unchecked: point.manifest.source.unchecked.clone(),
         duration_seconds: report.duration.as_secs_f64(),
     }
 }

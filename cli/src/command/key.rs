@@ -1,7 +1,9 @@
 //! `sluice key`: lists, adds, removes and changes what opens the repository.
 
+use std::fs;
+
 use anyhow::bail;
-use repository::{KeySlot, Repository, SlotKind};
+use repository::{KeySlot, Repository, RepositoryError, SlotKind, store::ErrorKind};
 use serde::Serialize;
 
 use crate::{
@@ -62,7 +64,8 @@ pub(super) async fn run(context: &Context, command: &Key) -> anyhow::Result<Exit
                 None => repository.own_slot().to_owned(),
             };
             let new = context.interruptible(secret::find_new(secret)).await??;
-            let (added, removed) = repository.replace_slot(&old, &new, &secret.label).await?;
+            let replaced = repository.replace_slot(&old, &new, &secret.label).await;
+            let (added, removed) = replaced.inspect_err(|error| drop_unused_key(secret, error))?;
             note_new_key(context, secret);
             warn_about_removal(context);
             report(
@@ -107,9 +110,23 @@ async fn add(
     arguments: &NewSecret,
 ) -> anyhow::Result<String> {
     let secret = context.interruptible(secret::find_new(arguments)).await??;
-    let added = repository.add_slot(&secret, &arguments.label).await?;
+    let added = repository.add_slot(&secret, &arguments.label).await;
+    let added = added.inspect_err(|error| drop_unused_key(arguments, error))?;
     note_new_key(context, arguments);
     Ok(added)
+}
+
+/// A key file that opens nothing is a trap. It is kept when its slot may have been written although the store did not say
+/// so.
+fn drop_unused_key(arguments: &NewSecret, error: &RepositoryError) {
+    let refused = [ErrorKind::ReadOnly, ErrorKind::Denied, ErrorKind::Full];
+    let nothing_was_added = matches!(error, RepositoryError::Store(error) if refused.contains(&error.kind()))
+        || matches!(error, RepositoryError::TooManySlots(_));
+    if let Some(path) = arguments.new_key.as_ref().filter(|_| nothing_was_added)
+        && let Err(error) = fs::remove_file(path)
+    {
+        tracing::warn!(path = %path.display(), %error, "a key file that opens nothing was left behind");
+    }
 }
 
 fn note_new_key(context: &Context, arguments: &NewSecret) {
@@ -148,7 +165,7 @@ fn only(slots: &[KeySlot], start: &str) -> anyhow::Result<String> {
         .collect();
     match matching[..] {
         [slot] => Ok(slot.id.clone()),
-        _ => bail!(repository::RepositoryError::NoSlot {
+        _ => bail!(RepositoryError::NoSlot {
             slot: start.to_owned()
         }),
     }

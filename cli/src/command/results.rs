@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     hash::{BuildHasher, RandomState},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -12,9 +12,12 @@ use nix::errno::Errno;
 use serde::Serialize;
 
 use crate::{
-    exit::{self, Exit},
+    exit::{self, Exit, Usage},
     output::json,
 };
+
+/// The longest file that may be an earlier result: beyond a few KiB it is something else.
+const RESULT_BYTES_MAX: u64 = 1 << 20;
 
 /// Where the result goes.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ impl ResultFile {
     /// Looks whether a result can be written there, before hours of work.
     ///
     /// # Errors
-    /// When its folder does not exist or it is a folder itself.
+    /// When its folder does not exist, it is a folder itself, or it holds what is no earlier result.
     pub(super) fn check(path: &Path) -> anyhow::Result<Self> {
         let folder = folder(path);
         let named = || format!("check the result file `{}`", path.display());
@@ -47,9 +50,56 @@ impl ResultFile {
                 path.display()
             );
         }
-        Ok(Self {
+        let file = Self {
             path: path.to_path_buf(),
-        })
+        };
+        file.check_replaceable()?;
+        Ok(file)
+    }
+
+    /// The same, for a job that makes a file of its own.
+    ///
+    /// # Errors
+    /// Also when that file is this one.
+    pub(super) fn check_beside(path: &Path, other: &Path) -> anyhow::Result<Self> {
+        let same = |left: &Path, right: &Path| matches!((std::path::absolute(left), std::path::absolute(right)), (Ok(left), Ok(right)) if left == right);
+        if same(path, other) {
+            return Err(Usage(format!(
+                "`{}` cannot take the volume and the result: give the result another name",
+                path.display()
+            ))
+            .into());
+        }
+        Self::check(path)
+    }
+
+    /// What is there is nothing, an earlier result, or no plain file. Anything else is precious: a source, a key, an
+    /// object of the repository.
+    fn check_replaceable(&self) -> anyhow::Result<()> {
+        let plain = fs::metadata(&self.path).is_ok_and(|found| found.is_file() && found.len() > 0);
+        if self.is_stream() || !plain {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        File::open(&self.path)
+            .and_then(|file| file.take(RESULT_BYTES_MAX).read_to_end(&mut text))
+            .with_context(|| format!("read the result file `{}`", self.path.display()))?;
+        let found: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
+        if found
+            .is_some_and(|found| found.get("outcome").is_some() && found.get("exit_code").is_some())
+        {
+            return Ok(());
+        }
+        Err(Usage(format!(
+            "`{}` holds something that is no earlier result: give the result another name",
+            self.path.display()
+        ))
+        .into())
+    }
+
+    /// Whether this is `/dev/stdout` or the like, which may lead to a file that others write to as well.
+    fn is_stream(&self) -> bool {
+        self.path.starts_with("/dev") || self.path.starts_with("/proc")
     }
 
     /// Writes how the job ended.
@@ -83,17 +133,24 @@ impl ResultFile {
             }
         };
         let text = json::text(&ended)?;
+        // Once more: the job itself may have made it.
+        self.check_replaceable()?;
         self.replace(text.as_bytes())
             .with_context(|| format!("write the result file `{}`", self.path.display()))
     }
 
-    /// Writes beside it and renames. What is no plain file (a pipe, `/dev/termination-log`) is written as it is.
+    /// Writes beside it and renames. What is no plain file (a pipe, `/dev/termination-log`, a link) is written as it is.
     fn replace(&self, text: &[u8]) -> io::Result<()> {
-        if fs::metadata(&self.path).is_ok_and(|found| !found.is_file()) {
-            return OpenOptions::new()
-                .write(true)
-                .open(&self.path)?
-                .write_all(text);
+        let found = fs::symlink_metadata(&self.path);
+        if self.is_stream() || found.is_ok_and(|found| !found.is_file()) {
+            let plain = fs::metadata(&self.path).is_ok_and(|found| found.is_file());
+            let mut options = OpenOptions::new();
+            if self.is_stream() {
+                options.append(true);
+            } else {
+                options.write(true).truncate(plain);
+            }
+            return options.open(&self.path)?.write_all(text);
         }
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         // Keys of this kind are random: nobody can foresee the name and lay a link there.
@@ -180,6 +237,37 @@ mod tests {
         assert!(ResultFile::check(folder.path()).is_err());
         assert!(ResultFile::check(&folder.path().join("none/result")).is_err());
         assert!(ResultFile::check(Path::new("result")).is_ok());
+    }
+
+    #[test]
+    fn nothing_but_an_earlier_result_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("precious");
+        for precious in ["{\"outcome\": 1}", "\0\0\0", "sluice-key"] {
+            fs::write(&path, precious).unwrap();
+            ResultFile::check(&path).expect_err(precious);
+            // Also when it came to be there while the job ran.
+            let late = ResultFile { path: path.clone() };
+            let done = Ok((Report { bytes: 7 }, Exit::Done));
+            late.write(&done).expect_err(precious);
+            assert_eq!(fs::read_to_string(&path).unwrap(), precious);
+        }
+        fs::write(&path, "").unwrap();
+        written(&path, &Ok((Report { bytes: 7 }, Exit::Done)));
+        assert!(ResultFile::check_beside(&path, &folder.path().join("./precious")).is_err());
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, file) = (folder.path().join("link"), folder.path().join("file"));
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for bytes in [1_000_000, 7] {
+            let done = written(&link, &Ok((Report { bytes }, Exit::Done)));
+            assert_eq!(done["bytes"], bytes);
+        }
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 
     #[test]

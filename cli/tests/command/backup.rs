@@ -274,3 +274,28 @@ fn a_reflink_base_that_shares_nothing_is_said() {
     assert_eq!(text(&done, "method"), "compare", "{done}");
     assert!(text(&done, "fallback").contains("copy"), "{done}");
 }
+
+#[test]
+fn a_handle_that_a_script_forgot_to_set_is_refused() {
+    let home = Home::with_repository();
+    home.image("db.img", MIB, 1);
+    fs::write(home.path("changes"), "").unwrap();
+    for arguments in [
+        &["--handle", ""][..],
+        &["--base", "", "--changed-extents", "changes"],
+        &["--base", "snap-1"],
+    ] {
+        let arguments = [&["backup", "db.img"], arguments].concat();
+        home.sluice(&arguments).fails(2, &["required"]);
+    }
+}
+
+#[test]
+fn a_source_is_not_overwritten_by_its_result() {
+    let home = Home::with_repository();
+    let image = home.image("db.img", MIB, 1);
+    let before = fs::read(&image).unwrap();
+    home.sluice(&["backup", "db.img", "--result", "db.img"])
+        .fails(2, &["db.img", "another name"]);
+    assert!(fs::read(&image).unwrap() == before);
+}

@@ -60,7 +60,7 @@ fn a_passphrase_comes_from_a_file_a_command_or_the_environment() {
     home.set("SLUICE_KEY_FILE", "nowhere");
     home.sluice(&["points", "--passphrase-file", "passphrase"])
         .done();
-    home.sluice(&["points"]).fails(1, &["nowhere"]);
+    home.sluice(&["points"]).fails(12, &["nowhere"]);
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 mod checks;
 
-use std::{fmt, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use repository::{
-    Repository, RepositoryError, Superblock, read_superblock, store::SharedStore, store::probe,
+    Points, Repository, RepositoryError, Superblock, read_superblock, store::SharedStore,
+    store::probe,
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -209,6 +210,14 @@ async fn open(context: &Context, store: &SharedStore) -> Vec<Check> {
         }
         Ok(points) => match points.points.last() {
             None => Check::ok("points", "none yet"),
+            Some(_) if spoilt(&points) > 0 => Check::failed(
+                "points",
+                &format!(
+                    "the newest point of {} was found damaged",
+                    count(spoilt(&points), "series")
+                ),
+                "`sluice points` marks it; a new backup stores again what the source still has",
+            ),
             Some(newest) => {
                 let age = time::age(newest.manifest.finished_ms, &clock::now());
                 Check::ok(
@@ -219,6 +228,16 @@ async fn open(context: &Context, store: &SharedStore) -> Vec<Check> {
         },
     });
     checks
+}
+
+/// Series whose newest point is damaged, so that what `latest` means is older than it seems.
+fn spoilt(points: &Points) -> u64 {
+    let newest: BTreeMap<&str, bool> = points
+        .points
+        .iter()
+        .map(|point| (point.manifest.series.as_str(), point.bad))
+        .collect();
+    newest.values().map(|bad| u64::from(*bad)).sum()
 }
 
 /// Whether the other keys look as if they opened it too: they are needed on the day that this one is lost.
