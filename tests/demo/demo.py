@@ -44,8 +44,9 @@ class Demo:
         self.rows = []
 
     def run(self, server):
-        places = [Place(self, 'folder', str(self.folder / 'repository'), {}),
-                  Place(self, 's3', server.address, server.environment)]
+        folder = self.folder / 'repository'
+        places = [Place(self, 'folder', str(folder), {}, lambda: tree_bytes(folder)),
+                  Place(self, 's3', server.address, server.environment, server.held)]
         self.keep_state()
         for place in places:
             place.call('init', '--new-key', place.key)
@@ -108,9 +109,11 @@ class Demo:
 class Place:
     """A repository, and every call of the command that works on it."""
 
-    def __init__(self, demo, name, address, environment):
+    def __init__(self, demo, name, address, environment, held):
+        """`held` tells how many bytes have arrived so far."""
         self.demo = demo
         self.name = name
+        self.held = held
         self.key = str(demo.folder / f'{name}.key')
         self.environment = dict(os.environ, SLUICE_REPOSITORY=address, SLUICE_KEY_FILE=self.key, **environment)
 
@@ -160,8 +163,8 @@ class Place:
         before = self.points()
         child = subprocess.Popen([self.demo.sluice, '--quiet', 'backup', '--series', 'demo', '--limit-upload', '48MiB',
                                   str(self.demo.image)], env=self.environment)
-        # What it has written, to files or to sockets, is what it has uploaded: wait for some packs.
-        while written(child.pid) < 80 << 20:
+        held = self.held()
+        while self.held() - held < 80 << 20:
             if child.poll() is not None:
                 fail('the backup ended before it could be killed')
             time.sleep(0.05)
@@ -198,6 +201,10 @@ class S3Server:
                             'AWS_SECRET_ACCESS_KEY': told['secret-access-key'].strip(), 'AWS_REGION': 'us-east-1'}
         return self
 
+    def held(self):
+        """About how many bytes it holds, all of them in memory."""
+        return field(f'/proc/{self.child.pid}/status', 'VmRSS') << 10
+
     def __exit__(self, *_):
         self.child.kill()
         self.child.wait()
@@ -225,9 +232,16 @@ def fill(tree, wanted, source):
     (tree / 'more.bin').write_bytes(source.randbytes(wanted - copied))
 
 
-def written(pid):
-    """Bytes that a process has written so far, to files and sockets."""
-    return field(f'/proc/{pid}/io', 'wchar')
+def tree_bytes(folder):
+    """Bytes of all files in a folder that others write to."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(path, name)).st_size
+            except FileNotFoundError:
+                pass
+    return total
 
 
 def peak(pid):
