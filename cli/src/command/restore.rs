@@ -51,9 +51,9 @@ pub(super) async fn run(context: &Context, arguments: &Restore) -> anyhow::Resul
         .job
         .result
         .as_deref()
-        .map(|result| ResultFile::check_beside(result, &arguments.target))
+        .map(ResultFile::check)
         .transpose()?;
-    let outcome = restore(context, arguments, to_stdout)
+    let outcome = restore(context, arguments, to_stdout, file.as_ref())
         .await
         .map(|done| (done, Exit::Done));
     let (done, exit) = results::finish(file.as_ref(), outcome)?;
@@ -88,7 +88,12 @@ fn check(context: &Context, arguments: &Restore, to_stdout: bool) -> Result<(), 
     Ok(())
 }
 
-async fn restore(context: &Context, arguments: &Restore, to_stdout: bool) -> anyhow::Result<Done> {
+async fn restore(
+    context: &Context,
+    arguments: &Restore,
+    to_stdout: bool,
+    result: Option<&ResultFile>,
+) -> anyhow::Result<Done> {
     let repository = context.open().await?;
     let points = context.interruptible(repository.points()).await??;
     let point = selection::find(
@@ -111,6 +116,9 @@ async fn restore(context: &Context, arguments: &Restore, to_stdout: bool) -> any
         ));
     }
     let path = named(&arguments.target, point);
+    if let Some(result) = result {
+        result.check_beside(&path)?;
+    }
     let (in_place, opening) = (arguments.in_place, path.clone());
     let target = tokio::task::spawn_blocking(move || open(&opening, in_place, to_stdout));
     let target = context.interruptible(target).await???;

@@ -4,7 +4,9 @@ use std::{
     fs::{self, File, OpenOptions},
     hash::{BuildHasher, RandomState},
     io::{self, Read, Write},
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use anyhow::{Context as _, bail};
@@ -16,13 +18,22 @@ use crate::{
     output::json,
 };
 
-/// The longest file that may be an earlier result: beyond a few KiB it is something else.
-const RESULT_BYTES_MAX: u64 = 1 << 20;
+/// How much of a file is looked at to tell whether it is an earlier result.
+const HEAD_BYTES: u64 = 64;
 
 /// Where the result goes.
 #[derive(Debug)]
 pub(super) struct ResultFile {
     path: PathBuf,
+    /// The job would make this very file: nothing is written.
+    withheld: AtomicBool,
+}
+
+/// A standard stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Output,
+    Error,
 }
 
 /// How a job ended: the fields of its report, or why there is none.
@@ -40,7 +51,7 @@ impl ResultFile {
     /// Looks whether a result can be written there, before hours of work.
     ///
     /// # Errors
-    /// When its folder does not exist, it is a folder itself, or it holds what is no earlier result.
+    /// When its folder does not exist, or it is something that a result must not replace.
     pub(super) fn check(path: &Path) -> anyhow::Result<Self> {
         let folder = folder(path);
         let named = || format!("check the result file `{}`", path.display());
@@ -52,54 +63,73 @@ impl ResultFile {
         }
         let file = Self {
             path: path.to_path_buf(),
+            withheld: AtomicBool::new(false),
         };
         file.check_replaceable()?;
         Ok(file)
     }
 
-    /// The same, for a job that makes a file of its own.
+    /// Refuses a file that the job itself makes, under whatever name.
     ///
     /// # Errors
-    /// Also when that file is this one.
-    pub(super) fn check_beside(path: &Path, other: &Path) -> anyhow::Result<Self> {
-        let same = |left: &Path, right: &Path| matches!((std::path::absolute(left), std::path::absolute(right)), (Ok(left), Ok(right)) if left == right);
-        if same(path, other) {
+    /// When it is this one.
+    pub(super) fn check_beside(&self, other: &Path) -> Result<(), Usage> {
+        let place = |path: &Path| {
+            Some((
+                folder(path).canonicalize().ok()?,
+                path.file_name()?.to_owned(),
+            ))
+        };
+        let other_is_stdout = other == Path::new("-") && self.stream() == Some(Stream::Output);
+        if other_is_stdout || place(&self.path).is_some_and(|own| Some(own) == place(other)) {
+            self.withheld.store(true, Relaxed);
             return Err(Usage(format!(
                 "`{}` cannot take the volume and the result: give the result another name",
-                path.display()
-            ))
-            .into());
+                self.path.display()
+            )));
         }
-        Self::check(path)
+        Ok(())
     }
 
-    /// What is there is nothing, an earlier result, or no plain file. Anything else is precious: a source, a key, an
-    /// object of the repository.
+    /// What is there is nothing, an earlier result, or a pipe or terminal. Anything else is precious: a source, a key, an
+    /// object of the repository, a device.
     fn check_replaceable(&self) -> anyhow::Result<()> {
-        let plain = fs::metadata(&self.path).is_ok_and(|found| found.is_file() && found.len() > 0);
-        if self.is_stream() || !plain {
+        if self.stream().is_some() {
             return Ok(());
         }
-        let mut text = Vec::new();
-        File::open(&self.path)
-            .and_then(|file| file.take(RESULT_BYTES_MAX).read_to_end(&mut text))
-            .with_context(|| format!("read the result file `{}`", self.path.display()))?;
-        let found: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
-        if found
-            .is_some_and(|found| found.get("outcome").is_some() && found.get("exit_code").is_some())
-        {
+        let Ok(found) = fs::metadata(&self.path) else {
             return Ok(());
+        };
+        let kind = found.file_type();
+        if kind.is_fifo() || kind.is_char_device() || (kind.is_file() && found.len() == 0) {
+            return Ok(());
+        }
+        if kind.is_file() {
+            let mut head = String::new();
+            let read = File::open(&self.path)
+                .and_then(|file| file.take(HEAD_BYTES).read_to_string(&mut head));
+            let inside = head.strip_prefix('{').unwrap_or_default().trim_start();
+            if read.is_ok() && inside.starts_with("\"outcome\"") {
+                return Ok(());
+            }
         }
         Err(Usage(format!(
-            "`{}` holds something that is no earlier result: give the result another name",
+            "`{}` is something that is no earlier result: give the result another name",
             self.path.display()
         ))
         .into())
     }
 
-    /// Whether this is `/dev/stdout` or the like, which may lead to a file that others write to as well.
-    fn is_stream(&self) -> bool {
-        self.path.starts_with("/dev") || self.path.starts_with("/proc")
+    /// The standard stream that the path names: what is behind it may be anything, and is opened already.
+    fn stream(&self) -> Option<Stream> {
+        let is = |names: [&str; 3]| names.iter().any(|name| self.path == Path::new(name));
+        if is(["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]) {
+            Some(Stream::Output)
+        } else if is(["/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"]) {
+            Some(Stream::Error)
+        } else {
+            None
+        }
     }
 
     /// Writes how the job ended.
@@ -110,6 +140,9 @@ impl ResultFile {
         &self,
         outcome: &anyhow::Result<(T, Exit)>,
     ) -> anyhow::Result<()> {
+        if self.withheld.load(Relaxed) {
+            return Ok(());
+        }
         let ended = match outcome {
             Ok((report, exit)) => Ended {
                 outcome: "done",
@@ -139,17 +172,17 @@ impl ResultFile {
             .with_context(|| format!("write the result file `{}`", self.path.display()))
     }
 
-    /// Writes beside it and renames. What is no plain file (a pipe, `/dev/termination-log`, a link) is written as it is.
+    /// Writes beside it and renames. What is no plain file (a pipe, a link) is written as it is.
     fn replace(&self, text: &[u8]) -> io::Result<()> {
-        let found = fs::symlink_metadata(&self.path);
-        if self.is_stream() || found.is_ok_and(|found| !found.is_file()) {
-            let plain = fs::metadata(&self.path).is_ok_and(|found| found.is_file());
+        match self.stream() {
+            Some(Stream::Output) => return io::stdout().lock().write_all(text),
+            Some(Stream::Error) => return io::stderr().lock().write_all(text),
+            None => {}
+        }
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| !found.is_file()) {
+            let plain = fs::metadata(&self.path).map_or(true, |found| found.is_file());
             let mut options = OpenOptions::new();
-            if self.is_stream() {
-                options.append(true);
-            } else {
-                options.write(true).truncate(plain);
-            }
+            options.write(true).create(plain).truncate(plain);
             return options.open(&self.path)?.write_all(text);
         }
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
@@ -198,8 +231,6 @@ fn folder(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::FileTypeExt;
-
     use anyhow::anyhow;
 
     use super::*;
@@ -243,18 +274,28 @@ mod tests {
     fn nothing_but_an_earlier_result_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("precious");
-        for precious in ["{\"outcome\": 1}", "\0\0\0", "sluice-key"] {
+        for precious in ["{\"outcomes\": 1}", "\0\0\0", "sluice-key", "{}"] {
             fs::write(&path, precious).unwrap();
             ResultFile::check(&path).expect_err(precious);
             // Also when it came to be there while the job ran.
-            let late = ResultFile { path: path.clone() };
+            let late = ResultFile {
+                path: path.clone(),
+                withheld: AtomicBool::new(false),
+            };
             let done = Ok((Report { bytes: 7 }, Exit::Done));
             late.write(&done).expect_err(precious);
             assert_eq!(fs::read_to_string(&path).unwrap(), precious);
         }
         fs::write(&path, "").unwrap();
         written(&path, &Ok((Report { bytes: 7 }, Exit::Done)));
-        assert!(ResultFile::check_beside(&path, &folder.path().join("./precious")).is_err());
+        let file = ResultFile::check(&path).unwrap();
+        assert!(
+            file.check_beside(&folder.path().join("./precious"))
+                .is_err()
+        );
+        assert!(file.check_beside(Path::new("-")).is_ok());
+        let stdout = ResultFile::check(Path::new("/dev/stdout")).unwrap();
+        assert!(stdout.check_beside(Path::new("-")).is_err());
     }
 
     #[test]

@@ -215,4 +215,10 @@ fn the_result_and_the_volume_are_two_files() {
     home.sluice(&["restore", "latest", "new", "--result", "./new"])
         .fails(2, &["another name"]);
     assert!(!home.path("new").exists());
+    fs::create_dir(home.path("out")).unwrap();
+    home.sluice(&["restore", "latest", "out", "--result", "out/db.img"])
+        .fails(2, &["another name"]);
+    assert!(!home.path("out/db.img").exists());
+    home.sluice(&["restore", "latest", "-", "--result", "/dev/stdout"])
+        .fails(2, &["another name"]);
 }
