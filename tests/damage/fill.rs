@@ -250,13 +250,14 @@ async fn spoil(world: &World, point: SessionId) {
     let pack = layout::pack(PackKind::Data, PackId::new(point, 0));
     let body = world.store.get(&pack, u64::MAX).await.expect("its data");
     world.store.delete(&pack).await.expect("deleted");
-    let request = VerifyRequest {
-        read_data_percent: 0,
-        points: vec![point],
-    };
     let repository = world.open().await.expect("it opens");
-    for _ in 0..2 {
-        let report = job::verify(&repository, request.clone(), &control()).await;
+    for asked_for in ["once", "twice"] {
+        let request = VerifyRequest {
+            read_data_percent: 0,
+            points: vec![point],
+            asked_for: asked_for.to_owned(),
+        };
+        let report = job::verify(&repository, request, &control()).await;
         assert_eq!(report.expect("a report").bad_points, [point]);
     }
     world.store.put_new(&pack, body).await.expect("put back");

@@ -13,7 +13,7 @@ use repository::{
     fetch::Piece,
     layout::{self, PackKind},
     store::ErrorKind,
-    verify::{self, BadSlots, Damage, Structure, VerifyRun, damage_of, selected},
+    verify::{BadSlots, Damage, Structure, Turns, VerifyRun, damage_of, selected},
 };
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::info;
@@ -32,6 +32,9 @@ pub struct VerifyRequest {
     pub read_data_percent: u8,
     /// Which points; all when empty.
     pub points: Vec<SessionId>,
+    /// What these points are, in words that stay the same while the points change (a series, say): runs of which the same
+    /// was asked take turns in what they read.
+    pub asked_for: String,
 }
 
 /// What a verify found.
@@ -74,19 +77,19 @@ pub async fn verify(
         read_data_percent = request.read_data_percent,
         "verify begun"
     );
-    let scope = verify::scope(&request.points);
+    let percent = request.read_data_percent.min(100);
+    let turns = repository.turns(percent, &request.asked_for);
     let allowed = repository.require(Operation::Verify);
     control.unless_cancelled(allowed).await??;
     let listed = control.unless_cancelled(repository.points()).await??;
     let wanted = |point: &Point| request.points.is_empty() || request.points.contains(&point.id);
     let points: Vec<Point> = listed.points.into_iter().filter(wanted).collect();
-    let percent = request.read_data_percent.min(100);
     let mut damage: BTreeSet<Damage> = BTreeSet::new();
-    for (object, error) in listed.damaged {
+    for (object, error) in listed.damaged.into_iter().chain(listed.replaced) {
         damage.insert(damage_of(object, error)?);
     }
 
-    if scope.is_none() {
+    if request.points.is_empty() {
         let records = repository.check_records();
         damage.extend(control.unless_cancelled(records).await??);
     }
@@ -99,7 +102,7 @@ pub async fn verify(
     let packs = Packs::list(repository, &structure).await?;
     report.packs = packs.count();
     if percent > 0 {
-        report.turn = repository.verify_turn(percent, scope).await?;
+        report.turn = repository.verify_turn(&turns).await?;
         let read = Read::new(repository, control);
         let reading = read.packs(packs.selected(percent, report.turn));
         control.unless_cancelled(reading).await??;
@@ -136,9 +139,8 @@ pub async fn verify(
             .iter()
             .map(|damage| damage.object.clone())
             .collect(),
-        scope,
     };
-    report.not_recorded = record(repository, run, &report.bad_points, &whole).await?;
+    report.not_recorded = record(repository, &turns, run, &report.bad_points, &whole).await?;
     report.duration = began.elapsed();
     info!(
         points = report.points,
@@ -155,12 +157,13 @@ pub async fn verify(
 /// Records the run, unless the repository takes nothing: what was found is worth reporting all the same. Returns why.
 async fn record(
     repository: &Repository,
+    turns: &Turns,
     run: VerifyRun,
     bad: &[SessionId],
     whole: &[SessionId],
 ) -> Result<Option<String>, JobError> {
     let refusals = [ErrorKind::ReadOnly, ErrorKind::Denied, ErrorKind::Full];
-    match repository.record_verify(run, bad, whole).await {
+    match repository.record_verify(turns, run, bad, whole).await {
         Ok(()) => Ok(None),
         Err(RepositoryError::Store(error)) if refusals.contains(&error.kind()) => {
             Ok(Some(error.to_string()))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agent::job::{self, VerifyReport, VerifyRequest};
-use repository::{Point, Points, SessionId};
+use repository::{Point, Points, RepositoryError, SessionId};
 use serde::Serialize;
 
 use super::results::{self, ResultFile};
@@ -78,9 +78,21 @@ async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
         meant(context, &points, arguments)?
     };
     let percent = arguments.read_data;
+    let names: Vec<&str> = arguments
+        .points
+        .iter()
+        .map(|name| name.text.as_str())
+        .collect();
     let request = VerifyRequest {
         read_data_percent: percent,
         points,
+        asked_for: format!(
+            "{}\n{}",
+            arguments.series.as_deref().unwrap_or_default(),
+            names.join("\n")
+        )
+        .trim()
+        .to_owned(),
     };
     let control = context.control(&arguments.job);
     let job = job::verify(&repository, request, &control);
@@ -139,11 +151,15 @@ fn meant(context: &Context, points: &Points, arguments: &Verify) -> anyhow::Resu
             .map(|point| point.id)
             .collect();
         return if ids.is_empty() {
-            Err(Usage(format!(
-                "no recovery points of series `{}`",
-                series.unwrap_or_default()
-            ))
-            .into())
+            let of = series.unwrap_or_default();
+            Err(match points.damaged.first() {
+                None => Usage(format!("no recovery points of series `{of}`")).into(),
+                Some((object, error)) => RepositoryError::Damaged {
+                    object: object.clone(),
+                    what: format!("none that can be read is of `{of}`, and this cannot ({error})"),
+                }
+                .into(),
+            })
         } else {
             Ok(ids)
         };

@@ -146,7 +146,12 @@ impl Keyring {
 
     /// A short keyed name for a series, the same in every session.
     pub(crate) fn series_hash(&self, series: &str) -> String {
-        let hash = self.page_id.derive("series", series.as_bytes());
+        self.name_hash("series", series)
+    }
+
+    /// A name in a listing for what must not be read there.
+    pub(crate) fn name_hash(&self, label: &'static str, text: &str) -> String {
+        let hash = self.page_id.derive(label, text.as_bytes());
         hash.as_bytes()[..8]
             .iter()
             .map(|byte| format!("{byte:02x}"))

@@ -7,7 +7,7 @@ use minicbor::{Decode, Encode};
 use super::Result;
 use crate::{
     clock,
-    id::{Nonce, PackId, SessionId},
+    id::{PackId, SessionId},
     layout,
     record::RecordKind,
     repository::Repository,
@@ -16,6 +16,10 @@ use crate::{
 
 /// Runs whose results are kept.
 const RUNS_KEPT: usize = 100;
+/// Groups of runs of which the last one is kept beyond that.
+const GROUPS_KEPT: usize = 100;
+/// Hex digits of a group's name.
+const GROUP_DIGITS: usize = 8;
 /// Objects that one run's result names.
 const DAMAGE_KEPT: usize = 100;
 
@@ -41,24 +45,21 @@ pub struct VerifyRun {
     /// Objects that were damaged, at most a hundred of them.
     #[n(5)]
     pub damaged: Vec<String>,
-    /// Which points were meant, if not all: runs of different points take turns of their own.
-    #[cbor(n(6), with = "minicbor::bytes")]
-    pub scope: Option<[u8; 16]>,
 }
 
-/// What stands for a choice of points; none for all.
-pub fn scope(points: &[SessionId]) -> Option<[u8; 16]> {
-    if points.is_empty() {
-        return None;
+/// Which runs take turns with each other: those of one percentage, of which the same was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turns {
+    percent: u8,
+    /// Eight hex digits.
+    name: String,
+}
+
+impl Turns {
+    /// The percentage.
+    pub fn percent(&self) -> u8 {
+        self.percent
     }
-    let chosen: BTreeSet<&SessionId> = points.iter().collect();
-    let mut hasher = blake3::Hasher::new();
-    for point in chosen {
-        hasher.update(point.as_bytes());
-    }
-    let mut scope = [0; 16];
-    hasher.finalize_xof().fill(&mut scope);
-    Some(scope)
 }
 
 /// Whether a run of `percent` reads this pack in this turn.
@@ -70,21 +71,31 @@ pub fn selected(pack: PackId, percent: u8, turn: u64) -> bool {
 }
 
 impl Repository {
-    /// Whose turn it is in a run of `percent`: one more than in the last one of the same percentage and scope.
+    /// The turns of runs of `percent` of which `asked_for` was asked: a series, say; nothing, for all points.
+    pub fn turns(&self, percent: u8, asked_for: &str) -> Turns {
+        let name = self
+            .keys()
+            .name_hash("verify", &format!("{percent} {asked_for}"));
+        Turns {
+            percent,
+            name: name[..GROUP_DIGITS].to_owned(),
+        }
+    }
+
+    /// Whose turn it is: one more than in the last run.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn verify_turn(&self, percent: u8, scope: Option<[u8; 16]>) -> Result<u64> {
-        for entry in self.verify_runs().await?.iter().rev().take(RUNS_KEPT) {
+    pub async fn verify_turn(&self, turns: &Turns) -> Result<u64> {
+        let runs = self.verify_runs().await?;
+        let of_these = |entry: &&Entry| group(&entry.name) == turns.name;
+        for entry in runs.iter().rev().filter(of_these).take(RUNS_KEPT) {
             match self
                 .get_record::<VerifyRun>(&entry.name, RecordKind::VerifyRun)
                 .await
             {
                 // Wrapping, since anybody with the keys may have written any number.
-                Ok(run) if run.percent == percent && run.scope == scope => {
-                    return Ok(run.turn.wrapping_add(1));
-                }
-                Ok(_) => {}
+                Ok(run) => return Ok(run.turn.wrapping_add(1)),
                 // Advisory: another part is read than would have been.
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
@@ -99,14 +110,20 @@ impl Repository {
     /// When the store fails.
     pub async fn record_verify(
         &self,
+        turns: &Turns,
         mut run: VerifyRun,
         bad: &[SessionId],
         whole: &[SessionId],
     ) -> Result<()> {
         run.at_ms = clock::now_ms();
+        run.percent = turns.percent;
         run.damaged.truncate(DAMAGE_KEPT);
-        let name = layout::verify_run(run.at_ms, &Nonce::draw().to_string()[..8]);
-        self.put_record(&name, RecordKind::VerifyRun, &run).await?;
+        let name = layout::verify_run(run.at_ms, &turns.name);
+        match self.put_record(&name, RecordKind::VerifyRun, &run).await {
+            // Two that ended in one millisecond took the same turn.
+            Err(error) if error.kind() == ErrorKind::Exists => {}
+            other => other?,
+        }
         for point in bad {
             match self
                 .put_record(&layout::bad_point(*point), RecordKind::BadPoint, &run.at_ms)
@@ -119,9 +136,8 @@ impl Repository {
         for point in whole {
             self.store().delete(&layout::bad_point(*point)).await?;
         }
-        let runs = self.verify_runs().await?;
-        for entry in runs.iter().take(runs.len().saturating_sub(RUNS_KEPT)) {
-            self.delete_quietly(&entry.name).await;
+        for name in superfluous(&self.verify_runs().await?) {
+            self.delete_quietly(name).await;
         }
         Ok(())
     }
@@ -134,9 +150,28 @@ impl Repository {
     }
 }
 
+/// Which turns a run took part in, by its name.
+fn group(name: &str) -> &str {
+    name.rsplit_once('-').map_or("", |(_, group)| group)
+}
+
+/// Runs that are not kept: all but the newest, and of those that are older the last one of each group, as it is what the
+/// next turn is counted from.
+fn superfluous(runs: &[Entry]) -> Vec<&str> {
+    let mut groups = BTreeSet::new();
+    let mut superfluous = Vec::new();
+    for (age, entry) in runs.iter().rev().enumerate() {
+        let last = groups.len() < GROUPS_KEPT && groups.insert(group(&entry.name));
+        if age >= RUNS_KEPT && !last {
+            superfluous.push(entry.name.as_str());
+        }
+    }
+    superfluous
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::SystemTime};
 
     use proptest::prelude::*;
 
@@ -164,49 +199,47 @@ mod tests {
         created.await.unwrap()
     }
 
-    fn run(percent: u8, turn: u64) -> VerifyRun {
+    fn run(turn: u64) -> VerifyRun {
         VerifyRun {
             at_ms: 0,
-            percent,
+            percent: 0,
             turn,
             points: 0,
             packs_read: 0,
             damaged: Vec::new(),
-            scope: None,
         }
     }
 
-    #[tokio::test]
-    async fn turns_are_counted_for_each_percentage() {
-        let repository = repository().await;
-        assert_eq!(repository.verify_turn(5, None).await.unwrap(), 0);
-        for (percent, turn) in [(5, 0), (5, 1), (10, 7)] {
-            repository
-                .record_verify(run(percent, turn), &[], &[])
-                .await
-                .unwrap();
+    /// Makes the run whose turn it is, and says which one that is.
+    async fn take_turn(repository: &Repository, percent: u8, asked_for: &str) -> u64 {
+        let turns = repository.turns(percent, asked_for);
+        let turn = repository.verify_turn(&turns).await.unwrap();
+        let recorded = repository.record_verify(&turns, run(turn), &[], &[]);
+        recorded.await.unwrap();
+        // Names have milliseconds.
+        let now = clock::now_ms();
+        while clock::now_ms() == now {
+            tokio::task::yield_now().await;
         }
-        for (percent, turn) in [(5, 2), (10, 8), (20, 0)] {
-            assert_eq!(repository.verify_turn(percent, None).await.unwrap(), turn);
-        }
+        turn
     }
 
     /// Else a daily run of one series would take the turns of the run that is to read everything.
     #[tokio::test]
-    async fn runs_of_other_points_take_no_turns() {
+    async fn turns_are_counted_for_each_percentage_and_for_what_was_asked() {
         let repository = repository().await;
-        let id = |byte| SessionId::from_bytes([byte; 16]);
-        let (one, other) = (scope(&[id(1), id(2)]), scope(&[id(3)]));
-        assert_eq!(one, scope(&[id(2), id(1), id(2)]));
-        assert!(one != other && one.is_some() && scope(&[]).is_none());
-        for (turn, scope) in [(0, None), (0, one), (1, one), (0, other), (1, None)] {
-            let next = repository.verify_turn(50, scope).await.unwrap();
-            assert_eq!(next, turn);
-            let run = VerifyRun {
-                scope,
-                ..run(50, turn)
-            };
-            repository.record_verify(run, &[], &[]).await.unwrap();
+        for (percent, asked_for, turn) in [
+            (5, "", 0),
+            (5, "", 1),
+            (10, "", 0),
+            (5, "series a", 0),
+            (5, "series a", 1),
+            (5, "series b", 0),
+            (5, "", 2),
+            (10, "", 1),
+        ] {
+            let taken = take_turn(&repository, percent, asked_for).await;
+            assert_eq!(taken, turn, "{percent} {asked_for}");
         }
     }
 
@@ -214,38 +247,31 @@ mod tests {
     #[tokio::test]
     async fn a_false_record_stops_nothing() {
         let repository = repository().await;
-        let name = layout::verify_run(u64::MAX, "ffffffff");
-        let record = run(5, u64::MAX);
-        repository
-            .put_record(&name, RecordKind::VerifyRun, &record)
-            .await
-            .unwrap();
+        let turns = repository.turns(5, "");
+        let name = layout::verify_run(u64::MAX, &turns.name);
+        let record = run(u64::MAX);
+        let put = repository.put_record(&name, RecordKind::VerifyRun, &record);
+        put.await.unwrap();
         for turn in 0..3 {
-            assert_eq!(repository.verify_turn(5, None).await.unwrap(), turn);
-            repository
-                .record_verify(run(5, turn), &[], &[])
-                .await
-                .unwrap();
+            assert_eq!(take_turn(&repository, 5, "").await, turn);
         }
     }
 
-    #[tokio::test]
-    async fn the_newest_runs_are_kept() {
-        let repository = repository().await;
-        let ahead = layout::verify_run(u64::MAX, "ffffffff");
-        repository
-            .put_record(&ahead, RecordKind::VerifyRun, &run(5, 0))
-            .await
-            .unwrap();
+    #[test]
+    fn the_newest_runs_are_kept_and_the_last_of_each_group() {
+        let entry = |number: u64, group: &str| Entry {
+            name: layout::verify_run(number, group),
+            bytes: 1,
+            modified: SystemTime::UNIX_EPOCH,
+        };
         let kept = RUNS_KEPT as u64;
-        for turn in 0..kept {
-            repository
-                .record_verify(run(5, turn), &[], &[])
-                .await
-                .unwrap();
-        }
-        let runs = repository.verify_runs().await.unwrap();
-        assert_eq!(runs.len(), RUNS_KEPT);
-        assert!(runs.iter().all(|entry| entry.name != ahead));
+        let mut runs = vec![
+            entry(0, "aaaaaaaa"),
+            entry(1, "bbbbbbbb"),
+            entry(2, "aaaaaaaa"),
+        ];
+        runs.extend((3..3 + kept).map(|number| entry(number, "cccccccc")));
+        assert_eq!(superfluous(&runs), [layout::verify_run(0, "aaaaaaaa")]);
+        assert!(superfluous(&runs[3..]).is_empty());
     }
 }

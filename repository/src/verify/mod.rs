@@ -15,7 +15,7 @@ use crate::error::RepositoryError;
 
 pub use self::{
     damage::{BadSlots, Damage, damage_of},
-    ledger::{VerifyRun, scope, selected},
+    ledger::{Turns, VerifyRun, selected},
     walk::Structure,
 };
 
