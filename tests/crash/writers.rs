@@ -6,8 +6,11 @@ use agent::{
     JobError,
     job::{BackupReport, BackupRequest},
 };
+use bytes::Bytes;
 use repository::{
-    Manifest, MapRoot, Repository, RepositoryError, Session, layout, session::SessionRequest,
+    Manifest, MapRoot, PackId, Repository, RepositoryError, Session,
+    layout::{self, PackKind},
+    session::SessionRequest,
     store::MemoryStore,
 };
 use support::{Aged, Model, SERIES, World, force, names, noise};
@@ -123,13 +126,26 @@ async fn of_many_that_died_the_newest_are_taken_over() {
         ..SessionRequest::default()
     };
     let mut died = Vec::new();
-    for _ in 0..20 {
-        died.push(begin(&repository, take_over.clone()).await.unwrap().id());
+    for number in 0..20 {
+        let id = begin(&repository, take_over.clone()).await.unwrap().id();
+        if number % 5 != 0 {
+            let pack = layout::pack(PackKind::Data, PackId::new(id, 0));
+            world
+                .store
+                .put_new(&pack, Bytes::from_static(b"pack"))
+                .await
+                .unwrap();
+        }
+        died.push(id);
     }
     let next = begin(&repository, take_over).await.unwrap();
-    let (adopted, newest) = (next.adopted().sessions(), &died[20 - 16..]);
-    assert_eq!(adopted.len(), newest.len());
-    assert!(newest.iter().all(|id| adopted.contains(id)), "{adopted:?}");
+    // Those that left nothing do not count: 16 of the 20 have a pack.
+    let adopted = next.adopted().sessions();
+    assert_eq!(adopted.len(), 19);
+    assert!(
+        died[1..].iter().all(|id| adopted.contains(id)),
+        "{adopted:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,9 +31,11 @@ const REQUESTS: usize = 32;
 pub struct Points {
     /// Points that were not forgotten, oldest first.
     pub points: Vec<Point>,
-    /// Registers that cannot be read, and why: also those that are gone although something names them, and those that
-    /// were replaced. Other points are whole all the same.
+    /// Registers that cannot be read, and why: also those that are gone although something names them. Other points are
+    /// whole all the same.
     pub damaged: Vec<(String, RepositoryError)>,
+    /// Registers that can be read, and are not the ones that later points were based on.
+    pub replaced: Vec<(String, RepositoryError)>,
 }
 
 /// Which point is meant.
@@ -80,16 +82,21 @@ impl Points {
         };
         let fitting: Vec<&Point> = self.points.iter().filter(fits).collect();
         let name = selector.name.clone();
-        if selector.id_prefix.is_some() {
-            return match fitting[..] {
-                [point] => Ok(point),
-                [] => Err(RepositoryError::NoPoint {
+        if let Some(prefix) = &selector.id_prefix {
+            let unread = self.unread(prefix).count();
+            return match (&fitting[..], unread) {
+                ([point], 0) => Ok(point),
+                ([], 0) => Err(RepositoryError::NoPoint {
                     name,
                     hint: String::new(),
                 }),
-                _ => Err(RepositoryError::AmbiguousPoint {
+                ([], 1) => {
+                    let hint = format!(" that can be read ({})", self.unread_shown());
+                    Err(RepositoryError::NoPoint { name, hint })
+                }
+                (fitting, unread) => Err(RepositoryError::AmbiguousPoint {
                     name,
-                    count: fitting.len(),
+                    count: fitting.len() + unread,
                 }),
             };
         }
@@ -101,9 +108,26 @@ impl Points {
                     " that is good ({} failed a verify: name it by its id)",
                     point.id.short()
                 ),
-                None => String::new(),
+                None if self.damaged.is_empty() => String::new(),
+                None => format!(" that can be read ({})", self.unread_shown()),
             },
         })
+    }
+
+    /// Ids of registers that cannot be read and begin so.
+    pub fn unread<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = SessionId> + 'a {
+        let ids = self
+            .damaged
+            .iter()
+            .filter_map(|(object, _)| layout::parse_register(object));
+        ids.filter(move |id| id.to_string().starts_with(prefix))
+    }
+
+    fn unread_shown(&self) -> String {
+        match &self.damaged[..] {
+            [(object, _)] => format!("`{object}` cannot"),
+            damaged => format!("{} registers cannot", damaged.len()),
+        }
     }
 }
 
@@ -159,9 +183,7 @@ impl Repository {
         }
         let lost = self.lost_registers(&found.points, &ids).await?;
         found.damaged.extend(lost);
-        found
-            .damaged
-            .extend(replaced::replaced_parents(&found.points, &digests));
+        found.replaced = replaced::replaced_parents(&found.points, &digests);
         found
             .points
             .sort_by_key(|point| (point.manifest.finished_ms, point.id));
@@ -184,6 +206,11 @@ impl Repository {
             let Some(id) = layout::parse_series_point(&hash, &entry.name) else {
                 continue;
             };
+            // Anybody who can write to the store can make a name; only who has the keys can make an entry.
+            let named = self.get_record::<SessionId>(&entry.name, RecordKind::SeriesPoint);
+            if !matches!(named.await, Ok(named) if named == id) {
+                continue;
+            }
             if let Some(point) = self.live_point(id).await?
                 && point.manifest.series == series
             {
@@ -280,8 +307,12 @@ impl Repository {
                 )
                 .await
             {
-                // Forgotten already.
-                Err(error) if error.kind() == ErrorKind::Exists => {}
+                // Forgotten already, if whoever made the marker had the keys.
+                Err(error) if error.kind() == ErrorKind::Exists => {
+                    let name = layout::delete_marker(*id);
+                    self.get_record::<DeleteMarker>(&name, RecordKind::DeleteMarker)
+                        .await?;
+                }
                 other => other?,
             }
         }

@@ -14,9 +14,12 @@ use crate::{
     store::list_all,
 };
 
-/// Dead writers whose packs are taken over, the newest: each costs two listings. The older ones are taken over later, or
-/// left for prune.
+/// Dead writers whose packs are taken over, the newest of those that left any: their slot tables are read. The older ones
+/// are taken over later, or left for prune.
 const SESSIONS_MAX: usize = 16;
+/// Dead writers that are looked at: each costs three listings. A writer that is killed at once, again and again, leaves
+/// hundreds of sessions with nothing in them.
+const LOOKED_AT_MAX: usize = 1024;
 
 /// What was taken over.
 #[derive(Clone, Debug, Default)]
@@ -104,10 +107,14 @@ impl Adopted {
 pub(super) async fn adopt(repository: &Repository, dead: &[SessionId]) -> Result<Adopted> {
     let mut adopted = Adopted::default();
     let mut newest: BTreeMap<(std::time::SystemTime, String), SessionId> = BTreeMap::new();
-    let (left, taken) = dead.split_at(dead.len().saturating_sub(SESSIONS_MAX));
-    adopted.left.extend(left);
-    for session in taken.iter().rev().copied() {
+    let mut with_packs = 0;
+    for (session, looked_at) in dead.iter().rev().copied().zip(0..) {
+        if with_packs >= SESSIONS_MAX || looked_at >= LOOKED_AT_MAX {
+            adopted.left.insert(session);
+            continue;
+        }
         adopted.sessions.push(session);
+        let packs = adopted.packs.len();
         for kind in [PackKind::Data, PackKind::Meta] {
             let entries =
                 list_all(&**repository.store(), &layout::session_packs(kind, session)).await?;
@@ -117,6 +124,7 @@ pub(super) async fn adopt(repository: &Repository, dead: &[SessionId]) -> Result
                     .filter_map(|entry| layout::parse_pack(kind, &entry.name)),
             );
         }
+        with_packs += usize::from(adopted.packs.len() > packs);
         for entry in list_all(&**repository.store(), &layout::checkpoints(session)).await? {
             if let Some((_, SessionObject::Checkpoint(_))) =
                 layout::parse_session_object(&entry.name)
@@ -124,6 +132,13 @@ pub(super) async fn adopt(repository: &Repository, dead: &[SessionId]) -> Result
                 newest.insert((entry.modified, entry.name), session);
             }
         }
+    }
+    if !adopted.left.is_empty() {
+        tracing::warn!(
+            sessions = adopted.left.len(),
+            limit = SESSIONS_MAX,
+            "what older interrupted runs uploaded is not taken over, and uploaded again where it is needed"
+        );
     }
     // The newest that can be read; one that was half written when its writer ended is no loss.
     for ((_, name), session) in newest.into_iter().rev() {
