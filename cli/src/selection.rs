@@ -178,7 +178,7 @@ mod tests {
         ];
         Points {
             points,
-            damaged: Vec::new(),
+            ..Points::default()
         }
     }
 

@@ -225,6 +225,8 @@ pub(crate) fn way_out(object: &str) -> Cow<'static, str> {
         "another key may still open the repository: remove this slot then, and add it again".into()
     } else if let Some(point) = layout::parse_register(object) {
         format!("put it back from a copy, or give the point up with `sluice forget {point}`").into()
+    } else if layout::parse_delete_marker(object).is_some() {
+        "nobody with the keys made it: delete this object, and forget the point again if it is to go".into()
     } else {
         "run `sluice verify` to see which points are affected".into()
     }

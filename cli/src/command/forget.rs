@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use repository::{Point, Points, SessionId, layout, newest_good};
+use repository::{Point, Points, SessionId, newest_good};
 use serde::Serialize;
 
 use super::points::matches;
@@ -12,9 +12,12 @@ use crate::{
     clock,
     context::Context,
     exit::{Exit, Usage},
-    output::{json, print, size::Size, table::Table, text::count, time},
+    output::{Screen, json, print, size::Size, table::Table, text::count, time},
     selection,
 };
+
+/// How much of its id gives up a point that cannot be read: what tables show.
+const UNREADABLE_DIGITS_MIN: usize = 8;
 
 /// What becomes of a point, and why.
 #[derive(Debug, Serialize)]
@@ -46,6 +49,7 @@ struct Policy {
 struct Done<'a> {
     dry_run: bool,
     forgotten: usize,
+    given_up: Vec<String>,
     points: Vec<Decision<'a>>,
 }
 
@@ -69,19 +73,20 @@ pub(super) async fn run(context: &Context, arguments: &Forget) -> anyhow::Result
         ));
     }
     let decisions = if named {
-        by_name(&points, arguments)?
+        by_name(&context.screen, &points, arguments)?
     } else {
         by_policy(&points.points, arguments, policy)
     };
-    let unreadable = arguments
+    let given_up: Vec<SessionId> = arguments
         .points
         .iter()
-        .filter_map(|name| unreadable(&points, name));
+        .filter_map(|name| unreadable(&points, name, arguments))
+        .collect();
     let ids: Vec<SessionId> = decisions
         .iter()
         .filter(|decision| decision.action == Action::Forget)
         .map(|decision| decision.point.id)
-        .chain(unreadable)
+        .chain(given_up.iter().copied())
         .collect();
     if !arguments.dry_run && !ids.is_empty() {
         repository
@@ -92,12 +97,18 @@ pub(super) async fn run(context: &Context, arguments: &Forget) -> anyhow::Result
         json::write(&Done {
             dry_run: arguments.dry_run,
             forgotten: ids.len(),
+            given_up: given_up.iter().map(ToString::to_string).collect(),
             points: decisions,
         })?;
     } else if !decisions.is_empty() {
         print(table(&decisions))?;
     } else if ids.is_empty() {
         context.screen.note("no recovery points match");
+    }
+    for id in &given_up {
+        context
+            .screen
+            .note(format_args!("{id} cannot be read, and is given up"));
     }
     let count = count(ids.len() as u64, "point");
     if arguments.dry_run {
@@ -112,13 +123,17 @@ pub(super) async fn run(context: &Context, arguments: &Forget) -> anyhow::Result
     Ok(Exit::Done)
 }
 
-fn by_name<'a>(points: &'a Points, arguments: &Forget) -> anyhow::Result<Vec<Decision<'a>>> {
+fn by_name<'a>(
+    screen: &Screen,
+    points: &'a Points,
+    arguments: &Forget,
+) -> anyhow::Result<Vec<Decision<'a>>> {
     let mut chosen: BTreeMap<SessionId, &Point> = BTreeMap::new();
     for name in &arguments.points {
-        if unreadable(points, name).is_some() {
+        if unreadable(points, name, arguments).is_some() {
             continue;
         }
-        let point = selection::find_in(points, name, arguments.series.as_deref(), None)?;
+        let point = selection::find(screen, points, name, arguments.series.as_deref(), None)?;
         chosen.insert(point.id, point);
     }
     if !arguments.force {
@@ -136,20 +151,19 @@ fn by_name<'a>(points: &'a Points, arguments: &Forget) -> anyhow::Result<Vec<Dec
         .collect())
 }
 
-/// A point whose register is damaged or gone has nothing but its id. The beginning is enough if it fits no other.
-fn unreadable(points: &Points, name: &PointName) -> Option<SessionId> {
+/// A point whose register is damaged or gone has nothing but its id. As much of it as is shown elsewhere must be given, and
+/// no series: nobody knows which it was.
+fn unreadable(points: &Points, name: &PointName, arguments: &Forget) -> Option<SessionId> {
     let PointKind::Id(prefix) = &name.kind else {
         return None;
     };
-    let damaged = points
-        .damaged
-        .iter()
-        .filter_map(|(object, _)| layout::parse_register(object));
-    let readable = points.points.iter().map(|point| point.id);
-    let fits = |id: &SessionId| id.to_string().starts_with(prefix.as_str());
-    let mut fitting = damaged.filter(fits);
+    if prefix.len() < UNREADABLE_DIGITS_MIN || arguments.series.is_some() {
+        return None;
+    }
+    let fits = |point: &Point| point.id.to_string().starts_with(prefix.as_str());
+    let mut fitting = points.unread(prefix);
     let (found, another) = (fitting.next(), fitting.next());
-    let unique = another.is_none() && !readable.into_iter().any(|id| fits(&id));
+    let unique = another.is_none() && !points.points.iter().any(fits);
     found.filter(|_| unique)
 }
 

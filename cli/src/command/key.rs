@@ -3,7 +3,10 @@
 use std::fs;
 
 use anyhow::bail;
-use repository::{KeySlot, Repository, RepositoryError, SlotKind, store::ErrorKind};
+use repository::{
+    KeySlot, Repository, RepositoryError, SlotKind, layout,
+    store::{ErrorKind, StoreError},
+};
 use serde::Serialize;
 
 use crate::{
@@ -65,7 +68,13 @@ pub(super) async fn run(context: &Context, command: &Key) -> anyhow::Result<Exit
             };
             let new = context.interruptible(secret::find_new(secret)).await??;
             let replaced = repository.replace_slot(&old, &new, &secret.label).await;
-            let (added, removed) = replaced.inspect_err(|error| drop_unused_key(secret, error))?;
+            let (added, removed) = replaced.inspect_err(|error| {
+                // Once the new slot is written, only the old one can fail to go.
+                let removing = |failed: &StoreError| failed.object() == layout::key_slot(&old);
+                if !matches!(error, RepositoryError::Store(failed) if removing(failed)) {
+                    drop_unused_key(secret, error);
+                }
+            })?;
             note_new_key(context, secret);
             warn_about_removal(context);
             report(
@@ -100,7 +109,15 @@ async fn list(context: &Context, repository: &Repository) -> anyhow::Result<Exit
         }
         print(table)?;
     }
-    let whole = slots.iter().all(|slot| slot.header.is_some());
+    let count = context.interruptible(repository.slot_count()).await??;
+    if count > slots.len() {
+        context.screen.warn(format_args!(
+            "{count} objects lie below `keys/slot/`, and the first {} are looked at: remove those that you did not add, \
+             or the others may not open the repository any more",
+            slots.len()
+        ));
+    }
+    let whole = count == slots.len() && slots.iter().all(|slot| slot.header.is_some());
     Ok(if whole { Exit::Done } else { Exit::Partial })
 }
 

@@ -71,7 +71,10 @@ pub(super) fn report_damage(context: &Context, points: &Points) -> Exit {
             .screen
             .warn(format_args!("a recovery point cannot be read: {told}"));
     }
-    if points.damaged.is_empty() {
+    for (_, error) in &points.replaced {
+        context.screen.warn(error);
+    }
+    if points.damaged.is_empty() && points.replaced.is_empty() {
         Exit::Done
     } else {
         Exit::Partial

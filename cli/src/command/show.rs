@@ -137,6 +137,7 @@ fn facts(point: &Point) -> Facts {
             "Source",
             format!("{} on {}, {}", source.path, source.host, source.kind),
         )
+        .add("Unchecked", source.unchecked.clone().unwrap_or_default())
         .add("Handle", source.handle.clone().unwrap_or_default())
         .add("Changes", how(point))
         .add("Because", source.fallback.clone().unwrap_or_default())

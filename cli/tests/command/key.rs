@@ -185,3 +185,17 @@ fn an_interrupt_while_asked_leaves_the_terminal_as_it_was() {
     );
     assert!(ran.stdout.contains(" echo "), "{ran:?}");
 }
+
+#[test]
+fn more_slots_than_are_looked_at_are_told_in_time() {
+    let home = Home::with_repository();
+    for number in 0..70 {
+        let name = format!("repository/keys/slot/ffffffffffff{number:04x}");
+        fs::write(home.path(&name), "planted").unwrap();
+    }
+    let ran = home.sluice(&["key", "list"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.stderr.contains("71 objects"), "{ran:?}");
+    let ran = home.sluice(&["doctor"]);
+    assert!(ran.stdout.contains("71, of which 64"), "{ran:?}");
+}

@@ -101,3 +101,62 @@ fn a_marker_that_nobody_with_the_keys_made_is_named() {
         "{ran:?}"
     );
 }
+
+/// Points come and go; the turns of what was asked go on.
+#[test]
+fn runs_of_one_series_take_turns_while_points_are_added() {
+    let home = home();
+    let part = || {
+        let run = [
+            "verify",
+            "--series",
+            "other",
+            "--read-data",
+            "50%",
+            "--json",
+        ];
+        let json = home.sluice(&run).done().json();
+        home.image("other.img", MIB, number(&json, "turn") + 10);
+        home.backup(&["other.img", "--series", "other"]);
+        number(&json, "turn")
+    };
+    home.image("other.img", MIB, 9);
+    home.backup(&["other.img", "--series", "other"]);
+    assert_eq!([part(), part(), part()], [0, 1, 2]);
+    let all = home
+        .sluice(&["verify", "--read-data", "50%", "--json"])
+        .done();
+    assert_eq!(number(&all.json(), "turn"), 0);
+}
+
+#[test]
+fn a_series_of_which_nothing_can_be_read_is_damage() {
+    let home = Home::with_repository();
+    home.image("db.img", MIB, 1);
+    let point = home.backup(&["db.img", "--series", "db"]);
+    let id = text(&point, "point");
+    let register = home.path(&format!("repository/d/default/c/00000000/{id}"));
+    fs::write(&register, "spoilt").unwrap();
+    home.sluice(&["verify", "--series", "db"]).fails(3, &[id]);
+    home.sluice(&["restore", id, "new"]).fails(1, &["cannot"]);
+    home.sluice(&["restore", "latest", "new", "--series", "db"])
+        .fails(1, &["cannot"]);
+    // Its beginning fits nothing that can be read, and is not enough by itself.
+    home.sluice(&["forget", &id[..4]])
+        .fails(1, &["no recovery point"]);
+    let gone = home.sluice(&["forget", &id[..8], "--json"]).done().json();
+    assert_eq!(gone["given_up"], serde_json::json!([id]));
+}
+
+#[test]
+fn a_lost_point_with_a_false_marker_is_not_called_forgotten() {
+    let home = home();
+    let first = home.sluice(&["points", "--json"]).done().json();
+    let id = text(&first[0], "id").to_owned();
+    home.backup(&["db.img"]);
+    fs::remove_file(home.path(&format!("repository/d/default/c/00000000/{id}"))).unwrap();
+    fs::create_dir_all(home.path("repository/d/default/x")).unwrap();
+    fs::write(home.path("repository/d/default/x").join(&id), "").unwrap();
+    home.sluice(&["forget", &id])
+        .fails(3, &["delete this object"]);
+}

@@ -41,6 +41,14 @@ impl Repository {
             .collect())
     }
 
+    /// How many slots there are: also those beyond the first ones, which nobody looks at.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn slot_count(&self) -> Result<usize> {
+        Ok(list_slots(self.store()).await?.len())
+    }
+
     /// The slot that opened the repository.
     pub fn own_slot(&self) -> &str {
         &self.inner.slot

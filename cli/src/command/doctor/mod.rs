@@ -204,8 +204,12 @@ async fn open(context: &Context, store: &SharedStore) -> Vec<Check> {
     checks.push(slots(&repository).await);
     checks.push(match repository.points().await {
         Err(error) => Check::of_error("points", error),
-        Ok(points) if !points.damaged.is_empty() => {
-            let detail = format!("{} cannot be read", points.damaged.len());
+        Ok(points) if !points.damaged.is_empty() || !points.replaced.is_empty() => {
+            let detail = format!(
+                "{} cannot be read, {} were replaced",
+                points.damaged.len(),
+                points.replaced.len()
+            );
             Check::failed("points", &detail, "run `sluice verify`")
         }
         Ok(points) => match points.points.last() {
@@ -213,17 +217,23 @@ async fn open(context: &Context, store: &SharedStore) -> Vec<Check> {
             Some(_) if spoilt(&points) > 0 => Check::failed(
                 "points",
                 &format!(
-                    "the newest point of {} was found damaged",
-                    count(spoilt(&points), "series")
+                    "the newest point was found damaged in {} of the series",
+                    spoilt(&points)
                 ),
                 "`sluice points` marks it; a new backup stores again what the source still has",
             ),
             Some(newest) => {
                 let age = time::age(newest.manifest.finished_ms, &clock::now());
-                Check::ok(
-                    "points",
-                    &format!("{}, the newest {age} old", points.points.len()),
-                )
+                let found = format!("{}, the newest {age} old", points.points.len());
+                match points.points.iter().filter(|point| point.bad).count() {
+                    0 => Check::ok("points", &found),
+                    bad => Check::new(
+                        "points",
+                        Status::Warned,
+                        &format!("{found}; {bad} of them were found damaged"),
+                        "`sluice points` marks them",
+                    ),
+                }
             }
         },
     });
@@ -246,6 +256,17 @@ async fn slots(repository: &Repository) -> Check {
         Ok(slots) => slots,
         Err(error) => return Check::of_error("key slots", error),
     };
+    match repository.slot_count().await {
+        Ok(found) if found > slots.len() => {
+            return Check::failed(
+                "key slots",
+                &format!("{found}, of which {} are looked at", slots.len()),
+                "remove the objects below `keys/slot/` that you did not add, or no other key may open it any more",
+            );
+        }
+        Ok(_) => {}
+        Err(error) => return Check::of_error("key slots", error),
+    }
     let damaged: Vec<&str> = slots
         .iter()
         .filter(|slot| slot.header.is_none())
