@@ -121,7 +121,7 @@ impl<B> Whole<B> {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::{BodyExt, Full};
+    use http_body_util::{BodyExt, Collected, Full};
 
     use super::*;
 
@@ -132,7 +132,7 @@ mod tests {
             tail: Vec::new(),
             ended: false,
         };
-        whole.collect().await.map(|body| body.to_bytes())
+        whole.collect().await.map(Collected::to_bytes)
     }
 
     #[tokio::test]
