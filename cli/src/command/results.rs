@@ -105,11 +105,14 @@ impl ResultFile {
             return Ok(());
         }
         if kind.is_file() {
-            let mut head = String::new();
+            let mut head = Vec::new();
             let read = File::open(&self.path)
-                .and_then(|file| file.take(HEAD_BYTES).read_to_string(&mut head));
-            let inside = head.strip_prefix('{').unwrap_or_default().trim_start();
-            if read.is_ok() && inside.starts_with("\"outcome\"") {
+                .and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
+            let inside = head
+                .strip_prefix(b"{")
+                .unwrap_or_default()
+                .trim_ascii_start();
+            if read.is_ok() && inside.starts_with(b"\"outcome\"") {
                 return Ok(());
             }
         }
@@ -190,7 +193,11 @@ impl ResultFile {
         let drawn = RandomState::new().hash_one(std::process::id());
         name.push(format!(".{drawn:016x}.partial"));
         let partial = folder(&self.path).join(name);
-        let mut file = File::create_new(&partial)?;
+        let mut file = match File::create_new(&partial) {
+            // A folder in which nothing can be made may hold a file that can be written.
+            Err(_) if fs::metadata(&self.path).is_ok() => return fs::write(&self.path, text),
+            made => made?,
+        };
         let written = file
             .write_all(text)
             .and_then(|()| file.sync_all())
@@ -254,6 +261,11 @@ mod tests {
             done,
             serde_json::json!({"outcome": "done", "exit_code": 0, "error": null, "bytes": 7})
         );
+        // A character that lies across the end of what is looked at.
+        for bytes in 0..4 {
+            let named = format!("{}{}", "b".repeat(bytes), "é".repeat(40));
+            drop(written(&path, &Err(anyhow!(named))));
+        }
         let failed = written(&path, &Err(anyhow!("broken").context("read")));
         assert_eq!(
             failed,

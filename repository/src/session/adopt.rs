@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt, stream};
+
 use super::{Result, records::Checkpoint};
 use crate::{
     format::SLOT_TABLE_BYTES_MAX,
@@ -11,7 +13,7 @@ use crate::{
     record::RecordKind,
     reference::Reference,
     repository::Repository,
-    store::list_all,
+    store::{Entry, list_all},
 };
 
 /// Dead writers whose packs are taken over, the newest of those that left any: their slot tables are read. The older ones
@@ -20,6 +22,8 @@ const SESSIONS_MAX: usize = 16;
 /// Dead writers that are looked at: each costs three listings. A writer that is killed at once, again and again, leaves
 /// hundreds of sessions with nothing in them.
 const LOOKED_AT_MAX: usize = 1024;
+/// Of which so many at a time, since most of the time is the store's.
+const LISTED_TOGETHER: usize = 16;
 
 /// What was taken over.
 #[derive(Clone, Debug, Default)]
@@ -103,36 +107,51 @@ impl Adopted {
     }
 }
 
+/// Packs and checkpoints of a session.
+async fn left_behind(
+    repository: &Repository,
+    session: SessionId,
+) -> Result<(Vec<PackId>, Vec<Entry>)> {
+    let mut packs = Vec::new();
+    for kind in [PackKind::Data, PackKind::Meta] {
+        let entries =
+            list_all(&**repository.store(), &layout::session_packs(kind, session)).await?;
+        let ids = entries
+            .iter()
+            .filter_map(|entry| layout::parse_pack(kind, &entry.name));
+        packs.extend(ids);
+    }
+    let mut checkpoints = list_all(&**repository.store(), &layout::checkpoints(session)).await?;
+    checkpoints.retain(|entry| {
+        let object = layout::parse_session_object(&entry.name);
+        matches!(object, Some((_, SessionObject::Checkpoint(_))))
+    });
+    Ok((packs, checkpoints))
+}
+
 /// Takes over from these sessions, oldest first, all of which can no longer commit.
 pub(super) async fn adopt(repository: &Repository, dead: &[SessionId]) -> Result<Adopted> {
     let mut adopted = Adopted::default();
     let mut newest: BTreeMap<(std::time::SystemTime, String), SessionId> = BTreeMap::new();
+    adopted.left.extend(dead);
+    let looked_at = dead.iter().rev().copied().take(LOOKED_AT_MAX);
+    let mut found = stream::iter(looked_at)
+        .map(|session| async move { (session, left_behind(repository, session).await) })
+        .buffered(LISTED_TOGETHER);
     let mut with_packs = 0;
-    for (session, looked_at) in dead.iter().rev().copied().zip(0..) {
-        if with_packs >= SESSIONS_MAX || looked_at >= LOOKED_AT_MAX {
-            adopted.left.insert(session);
-            continue;
-        }
+    while with_packs < SESSIONS_MAX
+        && let Some((session, found)) = found.next().await
+    {
+        let (packs, checkpoints) = found?;
+        adopted.left.remove(&session);
         adopted.sessions.push(session);
-        let packs = adopted.packs.len();
-        for kind in [PackKind::Data, PackKind::Meta] {
-            let entries =
-                list_all(&**repository.store(), &layout::session_packs(kind, session)).await?;
-            adopted.packs.extend(
-                entries
-                    .iter()
-                    .filter_map(|entry| layout::parse_pack(kind, &entry.name)),
-            );
-        }
-        with_packs += usize::from(adopted.packs.len() > packs);
-        for entry in list_all(&**repository.store(), &layout::checkpoints(session)).await? {
-            if let Some((_, SessionObject::Checkpoint(_))) =
-                layout::parse_session_object(&entry.name)
-            {
-                newest.insert((entry.modified, entry.name), session);
-            }
+        with_packs += usize::from(!packs.is_empty());
+        adopted.packs.extend(packs);
+        for entry in checkpoints {
+            newest.insert((entry.modified, entry.name), session);
         }
     }
+    drop(found);
     if !adopted.left.is_empty() {
         tracing::warn!(
             sessions = adopted.left.len(),

@@ -97,6 +97,9 @@ async fn continue_after_intent(
 ) -> Result<Option<Session>> {
     // A2: the same era still.
     refuse_pruned(repository).await?;
+    // To look at what many others left takes its time: nobody must think meanwhile that this writer is dead.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(beat(repository.clone(), id));
     let others = other_sessions(repository, &request.series, id).await?;
     let mut dead = Vec::new();
     for other in others {
@@ -122,8 +125,6 @@ async fn continue_after_intent(
         Some(parent) => pinned(repository, parent.id).await?,
     };
     let adopted = adopt::adopt(repository, &dead).await?;
-    let mut tasks = JoinSet::new();
-    tasks.spawn(beat(repository.clone(), id));
     Ok(Some(Session {
         repository: repository.clone(),
         id,

@@ -18,6 +18,8 @@ use crate::{
 const RUNS_KEPT: usize = 100;
 /// Groups of runs of which the last one is kept beyond that.
 const GROUPS_KEPT: usize = 100;
+/// The group of runs that take no turns.
+const NO_TURNS: &str = "00000000";
 /// Hex digits of a group's name.
 const GROUP_DIGITS: usize = 8;
 /// Objects that one run's result names.
@@ -73,12 +75,18 @@ pub fn selected(pack: PackId, percent: u8, turn: u64) -> bool {
 impl Repository {
     /// The turns of runs of `percent` of which `asked_for` was asked: a series, say; nothing, for all points.
     pub fn turns(&self, percent: u8, asked_for: &str) -> Turns {
-        let name = self
-            .keys()
-            .name_hash("verify", &format!("{percent} {asked_for}"));
+        // Runs that read nothing or everything take no turns.
+        let takes_turns = (1..100).contains(&percent);
+        let asked = format!("{percent} {asked_for}");
+        let name = self.keys().name_hash("verify", &asked);
+        let name = if takes_turns {
+            &name[..GROUP_DIGITS]
+        } else {
+            NO_TURNS
+        };
         Turns {
             percent,
-            name: name[..GROUP_DIGITS].to_owned(),
+            name: name.to_owned(),
         }
     }
 

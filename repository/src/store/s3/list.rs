@@ -82,7 +82,19 @@ pub(super) fn page(
         let entry = entry(object, name);
         entries.push(entry.ok_or(Failure::nonsense("an entry lacks its size or time"))?);
     }
-    let more = answer.is_truncated().unwrap_or_default();
+    // What a store says of its own answer must fit it.
+    let counted = answer
+        .key_count()
+        .and_then(|count| usize::try_from(count).ok());
+    if counted.is_some_and(|count| count != answer.contents().len()) {
+        return Err(Failure::nonsense(
+            "a listing counts other entries than it has",
+        ));
+    }
+    let more = answer.is_truncated();
+    let more = more.ok_or(Failure::nonsense(
+        "a listing does not say whether there is more",
+    ))?;
     checked(Page { entries, more }, prefix, after).map_err(unsound)
 }
 
