@@ -253,7 +253,7 @@ async fn spoil(world: &World, point: SessionId) {
     let repository = world.open().await.expect("it opens");
     for asked_for in ["once", "twice"] {
         let request = VerifyRequest {
-            read_data_percent: 0,
+            read_data_percent: 1,
             points: vec![point],
             asked_for: asked_for.to_owned(),
         };
