@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use repository::{Point, Points, Selector};
 
 use crate::{
-    args::{PointKind, PointName},
+    args::{PointArgs, PointKind, PointName},
     clock,
     exit::Usage,
     output::{Screen, text::count, time},
@@ -31,6 +31,17 @@ pub(crate) fn find<'a>(
         screen.warn(format_args!("{doubt}"));
     }
     Ok(found)
+}
+
+/// The same, as the options of a command that takes one point say.
+pub(crate) fn find_by<'a>(
+    screen: &Screen,
+    points: &'a Points,
+    name: &PointName,
+    arguments: &PointArgs,
+) -> anyhow::Result<&'a Point> {
+    let series = arguments.series.as_deref();
+    find(screen, points, name, series, arguments.as_of)
 }
 
 /// Why an older point than the newest may have been found: whoever restores it must know.

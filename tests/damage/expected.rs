@@ -120,6 +120,8 @@ pub(crate) fn expected(kind: Kind, action: Action) -> Expected {
         },
         // One more, of a pack that is not there.
         Kind::SlotTable if action == Action::Duplicated => NONE,
+        // Nobody refers to it, or there is nothing in it.
+        Kind::DeadTable | Kind::Probe | Kind::Feature => NONE,
         // Nothing depends on them, but what is there must be what its name says.
         Kind::DeleteMarker
         | Kind::SlotTable
@@ -128,23 +130,13 @@ pub(crate) fn expected(kind: Kind, action: Action) -> Expected {
         | Kind::Checkpoint
         | Kind::SeriesEntry
         | Kind::VerifyRun
-        | Kind::BadMark
-            if action != Action::Missing =>
-        {
-            NOTICED
+        | Kind::BadMark => {
+            if action == Action::Missing {
+                NONE
+            } else {
+                NOTICED
+            }
         }
-        // Nobody refers to it, or there is nothing in it.
-        Kind::DeleteMarker
-        | Kind::SlotTable
-        | Kind::DeadTable
-        | Kind::Intent
-        | Kind::Heartbeat
-        | Kind::Checkpoint
-        | Kind::SeriesEntry
-        | Kind::VerifyRun
-        | Kind::BadMark
-        | Kind::Probe
-        | Kind::Feature => NONE,
     }
 }
 

@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, error::ErrorKind};
 pub(crate) use self::{
     commands::{
         Backup, Command, Compression, Diff, Doctor, Forget, Init, JobArgs, Key, Layout, NewSecret,
-        Points, Restore, Show, Stats, Verify,
+        PointArgs, Points, Restore, Show, Stats, Verify,
     },
     global::{Global, PASSPHRASE_VARIABLE, SecretArgs, passphrase_variable},
     values::{PointKind, PointName},

@@ -96,12 +96,11 @@ async fn restore(
 ) -> anyhow::Result<Done> {
     let repository = context.open().await?;
     let points = context.interruptible(repository.points()).await??;
-    let point = selection::find(
+    let point = selection::find_by(
         &context.screen,
         &points,
         &arguments.point,
-        arguments.selection.series.as_deref(),
-        arguments.selection.as_of,
+        &arguments.selection,
     )?;
     if point.bad {
         context.screen.warn(format_args!(

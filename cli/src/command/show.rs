@@ -37,12 +37,11 @@ struct Held<'a> {
 pub(super) async fn show(context: &Context, arguments: &Show) -> anyhow::Result<Exit> {
     let repository = context.open().await?;
     let points = context.interruptible(repository.points()).await??;
-    let point = selection::find(
+    let point = selection::find_by(
         &context.screen,
         &points,
         &arguments.point,
-        arguments.selection.series.as_deref(),
-        arguments.selection.as_of,
+        &arguments.selection,
     )?;
     if context.json() {
         json::write(&PointRecord::from(point))?;
@@ -55,12 +54,11 @@ pub(super) async fn show(context: &Context, arguments: &Show) -> anyhow::Result<
 pub(super) async fn ls(context: &Context, arguments: &Show) -> anyhow::Result<Exit> {
     let repository = context.open().await?;
     let points = context.interruptible(repository.points()).await??;
-    let point = selection::find(
+    let point = selection::find_by(
         &context.screen,
         &points,
         &arguments.point,
-        arguments.selection.series.as_deref(),
-        arguments.selection.as_of,
+        &arguments.selection,
     )?;
     let held = held(point);
     if context.json() {
