@@ -57,13 +57,6 @@ pub struct Turns {
     name: String,
 }
 
-impl Turns {
-    /// The percentage.
-    pub fn percent(&self) -> u8 {
-        self.percent
-    }
-}
-
 /// Whether a run of `percent` reads this pack in this turn.
 pub fn selected(pack: PackId, percent: u8, turn: u64) -> bool {
     let bytes = blake3::hash(pack.as_bytes());
