@@ -6,7 +6,7 @@
 //! understands; and an answer to "did my write arrive?" that is never a guess.
 //!
 //! In reading order: `error`, `address`, `environment`, `credentials`, `answer`, `failure`, `patience`, `config`, `client`,
-//! `body`, `window`; each uses only those before it. Then the operations, methods of [`S3Store`]: `write`, `read`, `list`.
+//! `body`, `window`, `buffers`; each uses only those before it. Then the operations, methods of [`S3Store`]: `write`, `read`, `list`.
 
 mod error;
 mod address;
@@ -19,6 +19,7 @@ mod config;
 mod client;
 mod body;
 mod window;
+mod buffers;
 mod write;
 mod read;
 mod list;
@@ -53,6 +54,7 @@ pub use self::{
 };
 use self::{
     body::Watch,
+    buffers::Buffers,
     failure::Failure,
     patience::Attempts,
     read::{POSITION_MAX, Want},
@@ -74,6 +76,7 @@ pub struct S3Store {
     patience: Patience,
     pace: Option<Arc<dyn Pace>>,
     gate: Gate,
+    buffers: Buffers,
     /// Whether any server has ever answered.
     met: AtomicBool,
 }
@@ -102,6 +105,7 @@ impl S3Store {
             location: config.location(),
             signs_payload: config.signs_payload(),
             gate: Gate::new(config.in_flight_max),
+            buffers: Buffers::default(),
             met: AtomicBool::new(false),
             bucket: config.bucket,
             prefix: config.prefix,

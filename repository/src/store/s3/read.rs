@@ -3,12 +3,13 @@
 use std::{ops::Range, time::Duration};
 
 use aws_sdk_s3::{operation::get_object::GetObjectOutput, primitives::ByteStream};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     S3Store,
     body::Watch,
+    buffers::{Buffer, Buffers},
     failure::{Course, Failure},
 };
 use crate::store::{ErrorKind, Result};
@@ -31,7 +32,7 @@ pub(super) enum Want {
 
 /// What has arrived so far.
 struct Arrived {
-    buffer: BytesMut,
+    buffer: Buffer,
     /// Where the buffer starts in the object.
     start: u64,
     /// How much there will be.
@@ -48,10 +49,12 @@ impl S3Store {
         loop {
             let before = arrived.as_ref().map_or(0, |arrived| arrived.buffer.len());
             let outcome = self.read_on(name, want, &mut arrived).await;
-            let failure = match (outcome, arrived.as_mut()) {
-                (Ok(()), Some(arrived)) => return Ok(arrived.buffer.split().freeze()),
-                (Ok(()), None) => Failure::nonsense("nothing arrived"),
-                (Err(failure), _) => failure,
+            let failure = match outcome {
+                Ok(()) => match arrived.take() {
+                    Some(arrived) => return Ok(arrived.buffer.freeze()),
+                    None => Failure::nonsense("nothing arrived"),
+                },
+                Err(failure) => failure,
             };
             let after = arrived.as_ref().map_or(0, |arrived| arrived.buffer.len());
             if after - before >= RENEWING_BYTES {
@@ -94,7 +97,7 @@ impl S3Store {
                 arrived.continued_by(&answer)?;
                 arrived
             }
-            None => arrived.insert(Arrived::announced(want, &answer)?),
+            None => arrived.insert(Arrived::announced(want, &answer, &self.buffers)?),
         };
         arrived.take(body, self.patience.stall).await
     }
@@ -102,7 +105,11 @@ impl S3Store {
 
 impl Arrived {
     /// Checks the head of a first answer, before anything is held in memory.
-    fn announced(want: &Want, answer: &GetObjectOutput) -> std::result::Result<Self, Failure> {
+    fn announced(
+        want: &Want,
+        answer: &GetObjectOutput,
+        buffers: &Buffers,
+    ) -> std::result::Result<Self, Failure> {
         let bytes = announced_bytes(answer)?;
         let etag = answer
             .e_tag()
@@ -138,7 +145,7 @@ impl Arrived {
             )
         })?;
         Ok(Self {
-            buffer: BytesMut::with_capacity(bytes),
+            buffer: buffers.take(bytes),
             start,
             bytes,
             etag: etag.to_owned(),
@@ -189,7 +196,7 @@ impl Arrived {
             if frame.len() > self.bytes - self.buffer.len() {
                 return Err(Failure::nonsense("more bytes than announced"));
             }
-            self.buffer.extend_from_slice(&frame);
+            self.buffer.extend(&frame);
             moved += frame.len();
             if moved >= RENEWING_BYTES {
                 (moved, deadline) = (0, Instant::now() + stall);
@@ -251,7 +258,7 @@ mod tests {
         ] {
             let announced = answer(i64::try_from(bytes).unwrap(), None, Some("a"));
             let whole = Want::Whole { bytes_max: 1 << 20 };
-            let arrived = Arrived::announced(&whole, &announced);
+            let arrived = Arrived::announced(&whole, &announced, &Buffers::default());
             let mut arrived = arrived.map_err(|failure| failure.to_string()).unwrap();
             let body = slow(bytes, frame_bytes, Duration::from_secs(pause_s));
             let began = Instant::now();
@@ -274,7 +281,7 @@ mod tests {
     }
 
     fn refusal(want: &Want, answer: &GetObjectOutput) -> Option<ErrorKind> {
-        Arrived::announced(want, answer)
+        Arrived::announced(want, answer, &Buffers::default())
             .err()
             .map(|failure| failure.kind())
     }
@@ -304,10 +311,11 @@ mod tests {
         let mut arrived = Arrived::announced(
             &Want::Part(5..10),
             &answer(5, Some("bytes 5-9/20"), Some("a")),
+            &Buffers::default(),
         )
         .map_err(|failure| failure.to_string())
         .unwrap();
-        arrived.buffer.extend_from_slice(b"xy");
+        arrived.buffer.extend(b"xy");
         assert_eq!(arrived.missing(), 7..10);
         let check = |bytes, range, etag| {
             arrived
