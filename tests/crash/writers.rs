@@ -11,7 +11,7 @@ use repository::{
     Manifest, MapRoot, PackId, Repository, RepositoryError, Session,
     layout::{self, PackKind},
     session::SessionRequest,
-    store::MemoryStore,
+    store::{MemoryStore, wrap::Delayed},
 };
 use support::{Aged, Model, SERIES, World, force, names, noise};
 use tokio::task::JoinSet;
@@ -146,6 +146,25 @@ async fn of_many_that_died_the_newest_are_taken_over() {
         died[1..].iter().all(|id| adopted.contains(id)),
         "{adopted:?}"
     );
+}
+
+/// To look at what the dead left takes minutes on a slow store: whoever does it must not count as dead meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_writer_gives_signs_of_life_while_it_begins() {
+    let world = world().await;
+    let repository = world.open().await.unwrap();
+    let dead = begin(&repository, SessionRequest::default()).await.unwrap();
+    drop(dead);
+    let slow = Delayed::new(Arc::clone(&world.store), SILENCE / 4);
+    let repository = world.on(Arc::new(slow)).open().await.unwrap();
+    let request = SessionRequest {
+        force: true,
+        ..SessionRequest::default()
+    };
+    let begun = begin(&repository, request).await.unwrap();
+    let signs = names(&*world.store, &layout::sessions()).await;
+    let first = layout::heartbeat(begun.id(), 0);
+    assert!(signs.contains(&first), "{signs:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

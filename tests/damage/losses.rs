@@ -10,7 +10,7 @@ use repository::{
     store::{Page, SharedStore, Store, StoreError},
     verify::Damage,
 };
-use support::{World, fork, names, noise};
+use support::{World, fork, names, noise, show};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -132,6 +132,21 @@ async fn a_point_that_was_forgotten_is_not_missed() {
     unindex(&world, ids[1]).await;
     world.store.delete(&marker).await.unwrap();
     missing(&world, &[]).await;
+}
+
+/// Nobody learns from an error that half of it was done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_false_marker_stops_forget_before_it_forgets_anything() {
+    let (world, ids) = chain().await;
+    let marker = layout::delete_marker(ids[1]);
+    let forged = Bytes::from_static(b"gone");
+    world.store.put_new(&marker, forged).await.unwrap();
+    let repository = world.open().await.unwrap();
+    let error = repository.forget(&ids[..2], "test", false).await;
+    let error = show(&error.expect_err("a marker that nobody made"));
+    assert!(error.contains(&marker), "{error}");
+    let markers = names(&*world.store, &layout::delete_markers()).await;
+    assert_eq!(markers, [marker]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,6 +78,42 @@ async fn names_outside_the_prefix_are_refused_at_once() {
     assert_eq!(server.methods(), "GET");
 }
 
+/// Else a listing that was cut on its way would count as whole.
+#[tokio::test]
+async fn a_listing_that_does_not_add_up_is_refused() {
+    let object = "<Contents><Key>some/prefix/a/object</Key><Size>1</Size>\
+                  <LastModified>2026-11-20T00:00:00.000Z</LastModified></Contents>";
+    for (says, told_as) in [
+        (
+            "<KeyCount>2</KeyCount><IsTruncated>false</IsTruncated>",
+            Some("counts other entries"),
+        ),
+        (
+            "<KeyCount>0</KeyCount><IsTruncated>false</IsTruncated>",
+            Some("counts other entries"),
+        ),
+        ("<KeyCount>1</KeyCount>", Some("whether there is more")),
+        (
+            "<KeyCount>1</KeyCount><IsTruncated>false</IsTruncated>",
+            None,
+        ),
+        // Servers of older days do not count.
+        ("<IsTruncated>false</IsTruncated>", None),
+    ] {
+        let answer =
+            format!("<?xml version=\"1.0\"?><ListBucketResult>{says}{object}</ListBucketResult>");
+        let server = Faulty::start().await;
+        server
+            .faulty
+            .fail(ALWAYS, "GET", Fault::Answer(200, answer.leak()));
+        match (server.store.list("a/", None).await, told_as) {
+            (Ok(page), None) => assert_eq!(page.entries.len(), 1),
+            (Err(error), Some(what)) => assert!(told(&error).contains(what), "{}", told(&error)),
+            (listed, _) => panic!("{says}: {listed:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn names_that_no_object_may_have_are_skipped() {
     let server = Faulty::start().await;

@@ -188,14 +188,15 @@ impl ResultFile {
             options.write(true).create(plain).truncate(plain);
             return options.open(&self.path)?.write_all(text);
         }
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        // Keys of this kind are random: nobody can foresee the name and lay a link there.
+        // Keys of this kind are random: nobody can foresee the name and lay a link there. It is short whatever the result is
+        // called, since names have a longest length.
         let drawn = RandomState::new().hash_one(std::process::id());
-        name.push(format!(".{drawn:016x}.partial"));
-        let partial = folder(&self.path).join(name);
+        let partial = folder(&self.path).join(format!(".result.{drawn:016x}.partial"));
         let mut file = match File::create_new(&partial) {
             // A folder in which nothing can be made may hold a file that can be written.
-            Err(_) if fs::metadata(&self.path).is_ok() => return fs::write(&self.path, text),
+            Err(error) if makes_nothing(&error) && self.path.exists() => {
+                return fs::write(&self.path, text);
+            }
             made => made?,
         };
         let written = file
@@ -230,6 +231,13 @@ pub(super) fn finish<T: Serialize>(
     }
 }
 
+/// Whether a folder takes no new files, whatever there is room for.
+fn makes_nothing(error: &io::Error) -> bool {
+    let refusals = [Errno::EACCES, Errno::EPERM, Errno::EROFS];
+    let code = error.raw_os_error();
+    refusals.iter().any(|refusal| code == Some(*refusal as i32))
+}
+
 fn folder(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -238,7 +246,10 @@ fn folder(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt, thread};
+
     use anyhow::anyhow;
+    use nix::unistd::{Uid, setfsuid};
 
     use super::*;
 
@@ -272,6 +283,38 @@ mod tests {
             serde_json::json!({"outcome": "failed", "exit_code": 1, "error": "read: broken"})
         );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_may_be_as_long_as_names_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r".repeat(255));
+        for bytes in [7, 8] {
+            let done = written(&path, &Ok((Report { bytes }, Exit::Done)));
+            assert_eq!(done["bytes"], bytes);
+        }
+    }
+
+    /// As it is where one file of a folder was handed to the user who runs the job.
+    #[test]
+    fn a_result_is_written_where_nothing_can_be_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result");
+        fs::write(&path, "").unwrap();
+        let allow = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+        allow(&path, 0o666).unwrap();
+        allow(folder.path(), 0o555).unwrap();
+        // Who is root may do anything, so a thread of root's becomes somebody else.
+        let done = thread::scope(|scope| {
+            let nobody = scope.spawn(|| {
+                setfsuid(Uid::from_raw(65_534));
+                drop(File::create_new(folder.path().join("other")).unwrap_err());
+                written(&path, &Ok((Report { bytes: 7 }, Exit::Done)))
+            });
+            nobody.join().unwrap()
+        });
+        assert_eq!(done["bytes"], 7);
+        allow(folder.path(), 0o755).unwrap();
     }
 
     #[test]
@@ -328,7 +371,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let reader = std::thread::spawn({
+        let reader = thread::spawn({
             let path = path.clone();
             move || fs::read_to_string(path).unwrap()
         });

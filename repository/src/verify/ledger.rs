@@ -244,6 +244,20 @@ mod tests {
         }
     }
 
+    /// Else verifying single points, each of which was asked for by its name, would push the turns of all out of the ledger.
+    #[tokio::test]
+    async fn runs_that_take_no_turns_are_one_group() {
+        let repository = repository().await;
+        let group = |percent, asked_for| repository.turns(percent, asked_for).name;
+        for whole in [(0, "point a"), (0, "point b"), (100, ""), (100, "point a")] {
+            assert_eq!(group(whole.0, whole.1), NO_TURNS, "{whole:?}");
+        }
+        for some in [1, 99] {
+            assert_ne!(group(some, ""), NO_TURNS);
+            assert_ne!(group(some, ""), group(some, "series a"));
+        }
+    }
+
     /// One false record must not stop verify, nor hold it at one turn for ever.
     #[tokio::test]
     async fn a_false_record_stops_nothing() {
