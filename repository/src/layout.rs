@@ -244,6 +244,16 @@ pub fn verify_run(time_ms: u64, nonce: &str) -> String {
     format!("{}{time_ms:016x}-{nonce}", verify_runs())
 }
 
+/// Whether this is the name of such a result: whatever else lies there is somebody else's.
+pub fn is_verify_run(name: &str) -> bool {
+    let parts = name
+        .strip_prefix(&verify_runs())
+        .and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(time, nonce)| {
+        decode_hex(time, &mut [0; 8]).is_some() && decode_hex(nonce, &mut [0; 4]).is_some()
+    })
+}
+
 /// Points that a verify run found damaged.
 pub fn bad_points() -> String {
     format!("d/{DOMAIN}/v/bad/")

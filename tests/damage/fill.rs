@@ -8,7 +8,7 @@ use agent::{
 };
 use repository::{
     PackId, Secret, Session, SessionId, layout, layout::PackKind, session::SessionRequest,
-    store::wrap::Recorded,
+    store::wrap::Recorded, verify::Asked,
 };
 use support::{Fleeting, Lives, MemoryVolume, SERIES, Watched, World, control, names, noise};
 
@@ -251,11 +251,11 @@ async fn spoil(world: &World, point: SessionId) {
     let body = world.store.get(&pack, u64::MAX).await.expect("its data");
     world.store.delete(&pack).await.expect("deleted");
     let repository = world.open().await.expect("it opens");
-    for asked_for in ["once", "twice"] {
+    for series in ["once", "twice"] {
         let request = VerifyRequest {
             read_data_percent: 1,
             points: vec![point],
-            asked_for: asked_for.to_owned(),
+            asked: Asked::Series(series.to_owned()),
         };
         let report = job::verify(&repository, request, &control()).await;
         assert_eq!(report.expect("a report").bad_points, [point]);

@@ -13,7 +13,7 @@ use repository::{
     fetch::Piece,
     layout::{self, PackKind},
     store::ErrorKind,
-    verify::{BadSlots, Damage, Structure, Turns, VerifyRun, damage_of, selected},
+    verify::{Asked, BadSlots, Damage, Structure, Turns, VerifyRun, damage_of, selected},
 };
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::info;
@@ -32,9 +32,8 @@ pub struct VerifyRequest {
     pub read_data_percent: u8,
     /// Which points; all when empty.
     pub points: Vec<SessionId>,
-    /// What these points are, in words that stay the same while the points change (a series, say): runs of which the same
-    /// was asked take turns in what they read.
-    pub asked_for: String,
+    /// What these points are: runs of all, or of one series, take turns in what they read, while the points change.
+    pub asked: Asked,
 }
 
 /// What a verify found.
@@ -42,7 +41,7 @@ pub struct VerifyRequest {
 pub struct VerifyReport {
     /// Points whose structure was walked.
     pub points: u64,
-    /// Points that cannot be restored whole.
+    /// Points that cannot be restored whole: also those that an earlier run marked, unless this one read everything.
     pub bad_points: Vec<SessionId>,
     /// Pages of maps that were opened.
     pub pages: u64,
@@ -78,7 +77,7 @@ pub async fn verify(
         "verify begun"
     );
     let percent = request.read_data_percent.min(100);
-    let turns = repository.turns(percent, &request.asked_for);
+    let turns = repository.turns(percent, &request.asked);
     let allowed = repository.require(Operation::Verify);
     control.unless_cancelled(allowed).await??;
     let listed = control.unless_cancelled(repository.points()).await??;
@@ -120,6 +119,10 @@ pub async fn verify(
     damage.extend(structure.damage().cloned());
     report.pages = structure.pages();
     report.damage = damage.into_iter().collect();
+    // What was found damaged before is damaged still, until everything was read and is whole: else the alarm would end with the
+    // first run that reads another part.
+    let marked = points.iter().filter(|point| percent < 100 && point.bad);
+    bad_points.extend(marked.map(|point| point.id));
     report.bad_points = bad_points.into_iter().collect();
 
     let bad = |point: &&Point| report.bad_points.contains(&point.id);

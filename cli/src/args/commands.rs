@@ -125,7 +125,7 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "RATE", value_parser = size::parse_rate)]
     pub(crate) limit_read: Option<NonZeroU64>,
 
-    /// Write what became of it to FILE as JSON, whole or not at all, also when it fails
+    /// Write what became of it to FILE as JSON, also when it fails; it is empty until then
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
 }

@@ -77,7 +77,7 @@ pub(super) async fn run(context: &Context, arguments: &Forget) -> anyhow::Result
     } else {
         by_policy(&points.points, arguments, policy)
     };
-    let given_up: Vec<SessionId> = arguments
+    let given_up: BTreeSet<SessionId> = arguments
         .points
         .iter()
         .filter_map(|name| unreadable(&points, name, arguments))

@@ -46,7 +46,6 @@ struct Done {
 
 pub(super) async fn run(context: &Context, arguments: &Restore) -> anyhow::Result<Exit> {
     let to_stdout = arguments.target == Path::new("-");
-    check(context, arguments, to_stdout)?;
     let file = arguments
         .job
         .result
@@ -94,6 +93,7 @@ async fn restore(
     to_stdout: bool,
     result: Option<&ResultFile>,
 ) -> anyhow::Result<Done> {
+    check(context, arguments, to_stdout)?;
     let repository = context.open().await?;
     let points = context.interruptible(repository.points()).await??;
     let point = selection::find_by(

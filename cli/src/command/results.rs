@@ -10,7 +10,11 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, AtFlags},
+    unistd::{AccessFlags, faccessat},
+};
 use serde::Serialize;
 
 use crate::{
@@ -48,10 +52,10 @@ struct Ended<'a, T> {
 }
 
 impl ResultFile {
-    /// Looks whether a result can be written there, before hours of work.
+    /// Looks whether a result can be written there, before hours of work, and empties an earlier one.
     ///
     /// # Errors
-    /// When its folder does not exist, or it is something that a result must not replace.
+    /// When its folder does not exist, it may not be written, or it is something that a result must not replace.
     pub(super) fn check(path: &Path) -> anyhow::Result<Self> {
         let folder = folder(path);
         let named = || format!("check the result file `{}`", path.display());
@@ -66,7 +70,49 @@ impl ResultFile {
             withheld: AtomicBool::new(false),
         };
         file.check_replaceable()?;
+        file.check_writable()?;
+        file.empty().with_context(named)?;
         Ok(file)
+    }
+
+    /// Refuses what this user may neither write nor replace.
+    fn check_writable(&self) -> Result<(), Usage> {
+        if self.stream().is_some() {
+            return Ok(());
+        }
+        let may_write = |path: &Path| {
+            let flags = AtFlags::AT_EACCESS;
+            faccessat(AT_FDCWD, path, AccessFlags::W_OK, flags)
+        };
+        match may_write(&self.path) {
+            Ok(()) => Ok(()),
+            Err(Errno::ENOENT) => may_write(folder(&self.path)),
+            Err(error) => may_write(folder(&self.path)).map_err(|_| error),
+        }
+        .map_err(|error| {
+            let path = self.path.display();
+            let why = error.desc();
+            Usage(format!(
+                "`{path}` cannot be written ({why}): give the result another place"
+            ))
+        })
+    }
+
+    /// Empties an earlier result: it would pass for this job's, should this one be killed.
+    fn empty(&self) -> io::Result<()> {
+        let filled = |found: fs::Metadata| found.is_file() && found.len() > 0;
+        if self.stream().is_some() || !fs::metadata(&self.path).is_ok_and(filled) {
+            return Ok(());
+        }
+        match OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(&self.path)
+        {
+            Ok(_) => Ok(()),
+            // Somebody else's, in a folder of ours.
+            Err(_) => fs::remove_file(&self.path),
+        }
     }
 
     /// Refuses a file that the job itself makes, under whatever name.
@@ -138,7 +184,7 @@ impl ResultFile {
     /// Writes how the job ended.
     ///
     /// # Errors
-    /// When it cannot be written; nothing is there then, or what was there before.
+    /// When it cannot be written; it is empty then, or, where it cannot be replaced by a new file, perhaps cut.
     pub(super) fn write<T: Serialize>(
         &self,
         outcome: &anyhow::Result<(T, Exit)>,
@@ -206,7 +252,8 @@ impl ResultFile {
         if let Err(error) = written {
             drop(fs::remove_file(&partial));
             // A file that is mounted into a container cannot be replaced, but written.
-            if error.raw_os_error() == Some(Errno::EBUSY as i32) {
+            // Nor one of somebody else's in a folder such as /tmp.
+            if makes_nothing(&error) && self.path.exists() {
                 return fs::write(&self.path, text);
             }
             return Err(error);
@@ -231,9 +278,9 @@ pub(super) fn finish<T: Serialize>(
     }
 }
 
-/// Whether a folder takes no new files, whatever there is room for.
+/// Whether a folder takes no new file of this name, whatever there is room for.
 fn makes_nothing(error: &io::Error) -> bool {
-    let refusals = [Errno::EACCES, Errno::EPERM, Errno::EROFS];
+    let refusals = [Errno::EACCES, Errno::EPERM, Errno::EROFS, Errno::EBUSY];
     let code = error.raw_os_error();
     refusals.iter().any(|refusal| code == Some(*refusal as i32))
 }
@@ -304,17 +351,63 @@ mod tests {
         let allow = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
         allow(&path, 0o666).unwrap();
         allow(folder.path(), 0o555).unwrap();
-        // Who is root may do anything, so a thread of root's becomes somebody else.
-        let done = thread::scope(|scope| {
-            let nobody = scope.spawn(|| {
-                setfsuid(Uid::from_raw(65_534));
-                drop(File::create_new(folder.path().join("other")).unwrap_err());
-                written(&path, &Ok((Report { bytes: 7 }, Exit::Done)))
-            });
-            nobody.join().unwrap()
+        let done = as_nobody(|| {
+            drop(File::create_new(folder.path().join("other")).unwrap_err());
+            written(&path, &Ok((Report { bytes: 7 }, Exit::Done)))
         });
         assert_eq!(done["bytes"], 7);
         allow(folder.path(), 0o755).unwrap();
+    }
+
+    /// Runs what root would always manage as somebody else: a user of the file system belongs to a thread.
+    fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let nobody = scope.spawn(|| {
+                setfsuid(Uid::from_raw(65_534));
+                run()
+            });
+            nobody.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn what_may_not_be_written_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result");
+        let allow = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+        allow(folder.path(), 0o555).unwrap();
+        let refused = || as_nobody(|| ResultFile::check(&path).unwrap_err().to_string());
+        assert!(refused().contains("cannot be written (Permission denied)"));
+        allow(folder.path(), 0o755).unwrap();
+        fs::write(&path, "").unwrap();
+        allow(&path, 0o444).unwrap();
+        allow(folder.path(), 0o555).unwrap();
+        assert!(refused().contains("cannot be written"));
+        allow(folder.path(), 0o755).unwrap();
+    }
+
+    /// A file that was handed to somebody in a folder such as /tmp, in which only who owns a file replaces it.
+    #[test]
+    fn a_result_that_cannot_be_replaced_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result");
+        fs::write(&path, "").unwrap();
+        let allow = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+        allow(&path, 0o666).unwrap();
+        allow(folder.path(), 0o1777).unwrap();
+        let done = as_nobody(|| written(&path, &Ok((Report { bytes: 7 }, Exit::Done))));
+        assert_eq!(done["bytes"], 7);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_earlier_result_does_not_pass_for_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result");
+        written(&path, &Ok((Report { bytes: 7 }, Exit::Done)));
+        // And now it is killed.
+        drop(ResultFile::check(&path).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"");
     }
 
     #[test]

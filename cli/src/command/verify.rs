@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agent::job::{self, VerifyReport, VerifyRequest};
-use repository::{Point, Points, RepositoryError, SessionId};
+use repository::{Point, Points, RepositoryError, SessionId, verify::Asked};
 use serde::Serialize;
 
 use super::results::{self, ResultFile};
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, arguments: &Verify) -> anyhow::Result
     if exit == Exit::Partial {
         context.screen.line(
             "DAMAGE was found: `sluice points` marks what cannot be restored whole; a new backup stores again what its \
-             source still has",
+             source still has; `sluice forget` gives up the rest",
         );
     }
     Ok(exit)
@@ -78,21 +78,15 @@ async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
         meant(context, &points, arguments)?
     };
     let percent = arguments.read_data;
-    let names: Vec<&str> = arguments
-        .points
-        .iter()
-        .map(|name| name.text.as_str())
-        .collect();
+    let asked = match (arguments.points.is_empty(), &arguments.series) {
+        (true, None) => Asked::All,
+        (true, Some(series)) => Asked::Series(series.clone()),
+        (false, _) => Asked::Points,
+    };
     let request = VerifyRequest {
         read_data_percent: percent,
         points,
-        asked_for: format!(
-            "{}\n{}",
-            arguments.series.as_deref().unwrap_or_default(),
-            names.join("\n")
-        )
-        .trim()
-        .to_owned(),
+        asked,
     };
     let control = context.control(&arguments.job);
     let job = job::verify(&repository, request, &control);
@@ -185,6 +179,13 @@ fn describe(done: &Done) -> String {
     let list = |ids: &[String]| ids.iter().map(|id| &id[..8]).collect::<Vec<_>>().join(", ");
     match (done.damage.len(), done.bad_points.is_empty()) {
         (0, true) => facts.add("Damage", "none found"),
+        (0, false) => facts.add("Damage", "none found by this run").add(
+            "Bad points",
+            format!(
+                "{}, found by an earlier run: --read-data 100% looks again",
+                list(&done.bad_points)
+            ),
+        ),
         (objects, _) => facts
             .add("Damage", count(objects as u64, "object"))
             .add("Bad points", list(&done.bad_points)),

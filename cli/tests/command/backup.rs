@@ -181,6 +181,10 @@ fn the_result_file_tells_hooks_how_it_went() {
         ran.stderr.trim_start_matches("error: ").trim(),
         text(&failed, "error")
     );
+    // What refuses its own options says so there too, and leaves no earlier result behind.
+    home.sluice(&["restore", "latest", "-", "--json", "--result", "result"])
+        .fails(2, &["standard output"]);
+    assert_eq!(result(&home)["outcome"], "failed");
     home.sluice(&["backup", "db.img", "--result", "none/result"])
         .fails(1, &["none/result"]);
 }

@@ -96,9 +96,11 @@ fn a_point_that_is_gone_is_told_and_can_be_given_up() {
             "{told}"
         );
     }
-    let gone = home.sluice(&["forget", &ids[1][..8], "--json"]);
+    // Under two names it is one point still.
+    let gone = home.sluice(&["forget", &ids[1][..8], &ids[1][..9], "--json"]);
     let gone = gone.done().json();
     assert_eq!(gone["forgotten"], 1);
+    assert_eq!(gone["given_up"], serde_json::json!([ids[1]]));
     home.sluice(&["verify"]).done();
     assert_eq!(left(&home), [&ids[..1], &ids[2..]].concat());
 }

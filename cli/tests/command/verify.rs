@@ -50,6 +50,29 @@ fn damage_ends_with_its_own_code_and_names_object_and_points() {
     assert!(rows.stdout.contains("DAMAGED"), "{rows:?}");
     home.sluice(&["restore", "latest", "x"])
         .fails(1, &["that is good", &point[..8]]);
+    // Whoever reads another part, or nothing, must not call it whole: the alarm goes on until the damage has ended.
+    for share in ["0%", "1%"] {
+        let ran = home.sluice(&["verify", "--read-data", share]);
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        assert!(ran.stdout.contains("by an earlier run"), "{ran:?}");
+        let json = home
+            .sluice(&["verify", "--read-data", share, "--json"])
+            .json();
+        assert_eq!(json["bad_points"], serde_json::json!([point]));
+    }
+    let forgotten = home.sluice(&["forget", "--force", &point]);
+    forgotten.done();
+    home.sluice(&["verify"]).done();
+}
+
+#[test]
+fn what_others_lay_beside_the_results_of_runs_is_left_alone() {
+    let home = home();
+    home.sluice(&["verify"]).done();
+    let foreign = home.path("repository/d/default/v/run/README");
+    fs::write(&foreign, "hi").unwrap();
+    home.sluice(&["verify"]).done();
+    assert!(foreign.exists());
 }
 
 #[test]

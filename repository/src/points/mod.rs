@@ -296,19 +296,23 @@ impl Repository {
         }
         // A marker that nobody with the keys made is in the way: found before anything is forgotten.
         let mut wanted = Vec::new();
-        for id in ids {
-            let name = layout::delete_marker(*id);
-            match self
-                .get_record::<DeleteMarker>(&name, RecordKind::DeleteMarker)
-                .await
-            {
+        let mut looks = stream::iter(ids.iter().copied())
+            .map(|id| async move {
+                let name = layout::delete_marker(id);
+                let marker = self.get_record::<DeleteMarker>(&name, RecordKind::DeleteMarker);
+                (id, marker.await)
+            })
+            .buffered(REQUESTS);
+        while let Some((id, marker)) = looks.next().await {
+            match marker {
                 Ok(_) => {}
                 Err(RepositoryError::Store(error)) if error.kind() == ErrorKind::NotFound => {
-                    wanted.push(*id);
+                    wanted.push(id);
                 }
                 Err(error) => return Err(error),
             }
         }
+        drop(looks);
         for id in wanted {
             let marker = DeleteMarker {
                 at_ms: clock::now_ms(),

@@ -80,7 +80,7 @@ async fn attempt(repository: &Repository, request: &SessionRequest) -> Result<Op
         .await?;
     match continue_after_intent(repository, request, id, (parent, passed_over), started_ms).await {
         Ok(Some(session)) => Ok(Some(session)),
-        // Nothing was written under this id but its intent.
+        // Nothing was written under this id but its intent and signs of life.
         other => {
             remove_session_objects(repository, id).await;
             other

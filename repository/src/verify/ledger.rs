@@ -8,7 +8,7 @@ use super::Result;
 use crate::{
     clock,
     id::{PackId, SessionId},
-    layout,
+    layout, random,
     record::RecordKind,
     repository::Repository,
     store::{Entry, ErrorKind, list_all},
@@ -16,8 +16,9 @@ use crate::{
 
 /// Runs whose results are kept.
 const RUNS_KEPT: usize = 100;
-/// Groups of runs of which the last one is kept beyond that.
-const GROUPS_KEPT: usize = 100;
+/// Groups of runs of which the last one is kept beyond that: one for each series and percentage. Beyond so many the oldest begin
+/// anew.
+const GROUPS_KEPT: usize = 10_000;
 /// The group of runs that take no turns.
 const NO_TURNS: &str = "00000000";
 /// Hex digits of a group's name.
@@ -35,7 +36,7 @@ pub struct VerifyRun {
     /// How many per cent of the packs it read.
     #[n(1)]
     pub percent: u8,
-    /// Its turn, which says which part of them: runs of one percentage are counted.
+    /// Its turn, which says which part of them.
     #[n(2)]
     pub turn: u64,
     /// Points whose structure was walked.
@@ -49,7 +50,20 @@ pub struct VerifyRun {
     pub damaged: Vec<String>,
 }
 
-/// Which runs take turns with each other: those of one percentage, of which the same was asked.
+/// What a run was asked to verify.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// All points.
+    #[default]
+    All,
+    /// Those of a series.
+    Series(String),
+    /// Some that were chosen.
+    Points,
+}
+
+/// Which runs take turns with each other: those of one percentage, of all points or of the same series. What points somebody
+/// chooses is another thing each time, so that nothing can be counted: such runs draw their turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turns {
     percent: u8,
@@ -66,28 +80,36 @@ pub fn selected(pack: PackId, percent: u8, turn: u64) -> bool {
 }
 
 impl Repository {
-    /// The turns of runs of `percent` of which `asked_for` was asked: a series, say; nothing, for all points.
-    pub fn turns(&self, percent: u8, asked_for: &str) -> Turns {
-        // Runs that read nothing or everything take no turns.
-        let takes_turns = (1..100).contains(&percent);
-        let asked = format!("{percent} {asked_for}");
-        let name = self.keys().name_hash("verify", &asked);
-        let name = if takes_turns {
-            &name[..GROUP_DIGITS]
-        } else {
-            NO_TURNS
+    /// The turns of runs of `percent` of what was asked.
+    pub fn turns(&self, percent: u8, asked: &Asked) -> Turns {
+        let of = match asked {
+            Asked::All => Some(""),
+            Asked::Series(series) => Some(series.as_str()),
+            Asked::Points => None,
         };
-        Turns {
-            percent,
-            name: name.to_owned(),
-        }
+        let name = match of {
+            Some(of) if reads_a_part(percent) => {
+                let hash = self.keys().name_hash("verify", &format!("{percent} {of}"));
+                hash[..GROUP_DIGITS].to_owned()
+            }
+            _ => NO_TURNS.to_owned(),
+        };
+        Turns { percent, name }
     }
 
-    /// Whose turn it is: one more than in the last run.
+    /// Whose turn it is: one more than in the last run; any, when none are counted; 0, when no part is read but nothing or all.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn verify_turn(&self, turns: &Turns) -> Result<u64> {
+        if turns.name == NO_TURNS {
+            let drawn = u64::from_le_bytes(random::array());
+            return Ok(if reads_a_part(turns.percent) {
+                drawn
+            } else {
+                0
+            });
+        }
         let runs = self.verify_runs().await?;
         let of_these = |entry: &&Entry| group(&entry.name) == turns.name;
         for entry in runs.iter().rev().filter(of_these).take(RUNS_KEPT) {
@@ -146,9 +168,15 @@ impl Repository {
     /// Results of runs, oldest first by the store's time: with a clock that is ahead, a name stays the last for ever.
     async fn verify_runs(&self) -> Result<Vec<Entry>> {
         let mut runs = list_all(&**self.store(), &layout::verify_runs()).await?;
+        runs.retain(|entry| layout::is_verify_run(&entry.name));
         runs.sort_by(|left, right| (left.modified, &left.name).cmp(&(right.modified, &right.name)));
         Ok(runs)
     }
+}
+
+/// Whether runs of `percent` read neither nothing nor everything.
+fn reads_a_part(percent: u8) -> bool {
+    (1..100).contains(&percent)
 }
 
 /// Which turns a run took part in, by its name.
@@ -211,9 +239,13 @@ mod tests {
         }
     }
 
+    fn of_series(name: &str) -> Asked {
+        Asked::Series(name.to_owned())
+    }
+
     /// Makes the run whose turn it is, and says which one that is.
-    async fn take_turn(repository: &Repository, percent: u8, asked_for: &str) -> u64 {
-        let turns = repository.turns(percent, asked_for);
+    async fn take_turn(repository: &Repository, percent: u8, asked: &Asked) -> u64 {
+        let turns = repository.turns(percent, asked);
         let turn = repository.verify_turn(&turns).await.unwrap();
         let recorded = repository.record_verify(&turns, run(turn), &[], &[]);
         recorded.await.unwrap();
@@ -229,18 +261,33 @@ mod tests {
     #[tokio::test]
     async fn turns_are_counted_for_each_percentage_and_for_what_was_asked() {
         let repository = repository().await;
-        for (percent, asked_for, turn) in [
-            (5, "", 0),
-            (5, "", 1),
-            (10, "", 0),
-            (5, "series a", 0),
-            (5, "series a", 1),
-            (5, "series b", 0),
-            (5, "", 2),
-            (10, "", 1),
+        for (percent, asked, turn) in [
+            (5, Asked::All, 0),
+            (5, Asked::All, 1),
+            (10, Asked::All, 0),
+            (5, of_series("a"), 0),
+            (5, of_series("a"), 1),
+            (5, of_series("b"), 0),
+            (5, Asked::All, 2),
+            (10, Asked::All, 1),
+            (100, Asked::All, 0),
+            (100, Asked::All, 0),
+            (0, of_series("a"), 0),
         ] {
-            let taken = take_turn(&repository, percent, asked_for).await;
-            assert_eq!(taken, turn, "{percent} {asked_for}");
+            let taken = take_turn(&repository, percent, &asked).await;
+            assert_eq!(taken, turn, "{percent} {asked:?}");
+        }
+    }
+
+    /// Else whoever has more series than results are kept would read the same part of each for ever.
+    #[tokio::test]
+    async fn many_series_have_turns_of_their_own() {
+        let repository = repository().await;
+        for round in 0..2 {
+            for number in 0..RUNS_KEPT + 20 {
+                let series = of_series(&number.to_string());
+                assert_eq!(take_turn(&repository, 50, &series).await, round, "{number}");
+            }
         }
     }
 
@@ -248,27 +295,42 @@ mod tests {
     #[tokio::test]
     async fn runs_that_take_no_turns_are_one_group() {
         let repository = repository().await;
-        let group = |percent, asked_for| repository.turns(percent, asked_for).name;
-        for whole in [(0, "point a"), (0, "point b"), (100, ""), (100, "point a")] {
-            assert_eq!(group(whole.0, whole.1), NO_TURNS, "{whole:?}");
+        let group = |percent, asked| repository.turns(percent, &asked).name;
+        for (percent, asked) in [
+            (0, Asked::All),
+            (100, of_series("a")),
+            (5, Asked::Points),
+            (0, Asked::Points),
+        ] {
+            assert_eq!(
+                group(percent, asked.clone()),
+                NO_TURNS,
+                "{percent} {asked:?}"
+            );
         }
         for some in [1, 99] {
-            assert_ne!(group(some, ""), NO_TURNS);
-            assert_ne!(group(some, ""), group(some, "series a"));
+            assert_ne!(group(some, Asked::All), NO_TURNS);
+            assert_ne!(group(some, Asked::All), group(some, of_series("a")));
         }
+        // Which part it is nobody can foresee, so that all of them are read some day.
+        let mut drawn = BTreeSet::new();
+        for _ in 0..10 {
+            drawn.insert(take_turn(&repository, 5, &Asked::Points).await);
+        }
+        assert_eq!(drawn.len(), 10);
     }
 
     /// One false record must not stop verify, nor hold it at one turn for ever.
     #[tokio::test]
     async fn a_false_record_stops_nothing() {
         let repository = repository().await;
-        let turns = repository.turns(5, "");
+        let turns = repository.turns(5, &Asked::All);
         let name = layout::verify_run(u64::MAX, &turns.name);
         let record = run(u64::MAX);
         let put = repository.put_record(&name, RecordKind::VerifyRun, &record);
         put.await.unwrap();
         for turn in 0..3 {
-            assert_eq!(take_turn(&repository, 5, "").await, turn);
+            assert_eq!(take_turn(&repository, 5, &Asked::All).await, turn);
         }
     }
 

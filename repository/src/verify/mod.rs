@@ -15,7 +15,7 @@ use crate::error::RepositoryError;
 
 pub use self::{
     damage::{BadSlots, Damage, damage_of},
-    ledger::{Turns, VerifyRun, selected},
+    ledger::{Asked, Turns, VerifyRun, selected},
     walk::Structure,
 };
 

@@ -36,10 +36,7 @@ impl Record {
     fn of(name: &str) -> Option<Self> {
         let marker = layout::parse_delete_marker(name).map(Self::DeleteMarker);
         let bad = || layout::parse_bad_point(name).map(|_| Self::BadMark);
-        let run = || {
-            name.starts_with(&layout::verify_runs())
-                .then_some(Self::VerifyRun)
-        };
+        let run = || layout::is_verify_run(name).then_some(Self::VerifyRun);
         let entry = || layout::parse_indexed_point(name).map(|_| Self::SeriesPoint);
         let session =
             || layout::parse_session_object(name).map(|(_, object)| Self::Session(object));
