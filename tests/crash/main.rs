@@ -15,4 +15,5 @@ mod backup;
 mod lists;
 mod process;
 mod scenario;
+mod undeletable;
 mod writers;

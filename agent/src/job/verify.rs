@@ -13,7 +13,7 @@ use repository::{
     fetch::Piece,
     layout::{self, PackKind},
     store::ErrorKind,
-    verify::{Asked, BadSlots, Damage, Structure, Turns, VerifyRun, damage_of, selected},
+    verify::{Asked, BadSlots, Damage, Structure, VerifyRun, damage_of, selected},
 };
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::info;
@@ -24,6 +24,9 @@ use crate::{control::Control, error::JobError, progress::Progress};
 const PIECE_BYTES: u64 = 2 << 20;
 /// Pieces that are fetched at the same time, memory permitting.
 const PIECES: usize = 8;
+
+/// How a repository refuses to record a run. What was found is worth reporting all the same.
+const REFUSALS: [ErrorKind; 3] = [ErrorKind::ReadOnly, ErrorKind::Denied, ErrorKind::Full];
 
 /// What to verify.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +58,8 @@ pub struct VerifyReport {
     pub damage: Vec<Damage>,
     /// Its turn, which says which part a partial run read.
     pub turn: u64,
+    /// Points that are whole and stay marked as damaged, since the mark may not be deleted.
+    pub marks_left: Vec<SessionId>,
     /// Why the run is not recorded in the repository: the next one of as many per cent reads the same part, and points that
     /// were found damaged are not marked.
     pub not_recorded: Option<String>,
@@ -119,18 +124,23 @@ pub async fn verify(
     damage.extend(structure.damage().cloned());
     report.pages = structure.pages();
     report.damage = damage.into_iter().collect();
+    // Marked by this run is only what it found: a mark from before may have been taken away meanwhile.
+    let found: Vec<SessionId> = bad_points.iter().copied().collect();
+    let marked = points.iter().filter(|point| point.bad);
+    let unconfirmed: Vec<SessionId> = marked
+        .map(|point| point.id)
+        .filter(|id| !bad_points.contains(id))
+        .collect();
     // What was found damaged before is damaged still, until everything was read and is whole: else the alarm would end with the
     // first run that reads another part.
-    let marked = points.iter().filter(|point| percent < 100 && point.bad);
-    bad_points.extend(marked.map(|point| point.id));
+    let whole = if percent == 100 {
+        unconfirmed
+    } else {
+        bad_points.extend(unconfirmed);
+        Vec::new()
+    };
     report.bad_points = bad_points.into_iter().collect();
 
-    let bad = |point: &&Point| report.bad_points.contains(&point.id);
-    // Only a run that read everything can take a mark away.
-    let whole = points
-        .iter()
-        .filter(|point| percent == 100 && point.bad && !bad(point));
-    let whole: Vec<SessionId> = whole.map(|point| point.id).collect();
     let run = VerifyRun {
         at_ms: 0,
         percent,
@@ -143,7 +153,13 @@ pub async fn verify(
             .map(|damage| damage.object.clone())
             .collect(),
     };
-    report.not_recorded = record(repository, &turns, run, &report.bad_points, &whole).await?;
+    match repository.record_verify(&turns, run, &found, &whole).await {
+        Ok(left) => report.marks_left = left,
+        Err(RepositoryError::Store(error)) if REFUSALS.contains(&error.kind()) => {
+            report.not_recorded = Some(error.to_string());
+        }
+        Err(error) => return Err(error.into()),
+    }
     report.duration = began.elapsed();
     info!(
         points = report.points,
@@ -155,24 +171,6 @@ pub async fn verify(
         "verify finished"
     );
     Ok(report)
-}
-
-/// Records the run, unless the repository takes nothing: what was found is worth reporting all the same. Returns why.
-async fn record(
-    repository: &Repository,
-    turns: &Turns,
-    run: VerifyRun,
-    bad: &[SessionId],
-    whole: &[SessionId],
-) -> Result<Option<String>, JobError> {
-    let refusals = [ErrorKind::ReadOnly, ErrorKind::Denied, ErrorKind::Full];
-    match repository.record_verify(turns, run, bad, whole).await {
-        Ok(()) => Ok(None),
-        Err(RepositoryError::Store(error)) if refusals.contains(&error.kind()) => {
-            Ok(Some(error.to_string()))
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Walks all points; returns those that are not whole.

@@ -60,7 +60,7 @@ pub(super) async fn run(context: &Context, arguments: Backup) -> anyhow::Result<
         .job
         .result
         .as_deref()
-        .map(ResultFile::check)
+        .map(|path| ResultFile::check(path, &[&arguments.source]))
         .transpose()?;
     let outcome = back_up(context, arguments)
         .await

@@ -50,7 +50,7 @@ pub(super) async fn run(context: &Context, arguments: &Restore) -> anyhow::Resul
         .job
         .result
         .as_deref()
-        .map(ResultFile::check)
+        .map(|path| ResultFile::check(path, &[&arguments.target]))
         .transpose()?;
     let outcome = restore(context, arguments, to_stdout, file.as_ref())
         .await

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     hash::{BuildHasher, RandomState},
     io::{self, Read, Write},
-    os::unix::fs::FileTypeExt,
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
@@ -24,6 +24,9 @@ use crate::{
 
 /// How much of a file is looked at to tell whether it is an earlier result.
 const HEAD_BYTES: u64 = 64;
+
+/// Only who owns a file, or the folder, may replace it there.
+const STICKY: u32 = 0o1000;
 
 /// Where the result goes.
 #[derive(Debug)]
@@ -52,11 +55,12 @@ struct Ended<'a, T> {
 }
 
 impl ResultFile {
-    /// Looks whether a result can be written there, before hours of work, and empties an earlier one.
+    /// Looks whether a result can be written there, before hours of work, and empties an earlier one: it would pass for this
+    /// job's, should this one be killed. `beside` is what the job reads or writes.
     ///
     /// # Errors
     /// When its folder does not exist, it may not be written, or it is something that a result must not replace.
-    pub(super) fn check(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn check(path: &Path, beside: &[&Path]) -> anyhow::Result<Self> {
         let folder = folder(path);
         let named = || format!("check the result file `{}`", path.display());
         if !fs::metadata(folder).with_context(named)?.is_dir() || path.is_dir() {
@@ -69,53 +73,63 @@ impl ResultFile {
             path: path.to_path_buf(),
             withheld: AtomicBool::new(false),
         };
-        file.check_replaceable()?;
-        file.check_writable()?;
-        file.empty().with_context(named)?;
+        for other in beside {
+            file.check_beside(other)?;
+        }
+        file.claim().map_err(|error| match error.is::<Usage>() {
+            true => error,
+            false => error.context(named()),
+        })?;
         Ok(file)
     }
 
-    /// Refuses what this user may neither write nor replace.
-    fn check_writable(&self) -> Result<(), Usage> {
+    fn claim(&self) -> anyhow::Result<()> {
         if self.stream().is_some() {
             return Ok(());
         }
         let may_write = |path: &Path| {
-            let flags = AtFlags::AT_EACCESS;
-            faccessat(AT_FDCWD, path, AccessFlags::W_OK, flags)
+            let may = faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS);
+            may.map_err(|error| self.unwritable(&error.into()))
         };
-        match may_write(&self.path) {
-            Ok(()) => Ok(()),
-            Err(Errno::ENOENT) => may_write(folder(&self.path)),
-            Err(error) => may_write(folder(&self.path)).map_err(|_| error),
+        match fs::metadata(&self.path) {
+            Err(_) => return Ok(may_write(folder(&self.path))?),
+            Ok(found) if !found.is_file() => {
+                self.check_replaceable()?;
+                return Ok(may_write(&self.path)?);
+            }
+            Ok(_) => {}
         }
-        .map_err(|error| {
-            let path = self.path.display();
-            let why = error.desc();
-            Usage(format!(
-                "`{path}` cannot be written ({why}): give the result another place"
-            ))
-        })
-    }
-
-    /// Empties an earlier result: it would pass for this job's, should this one be killed.
-    fn empty(&self) -> io::Result<()> {
-        let filled = |found: fs::Metadata| found.is_file() && found.len() > 0;
-        if self.stream().is_some() || !fs::metadata(&self.path).is_ok_and(filled) {
-            return Ok(());
-        }
-        match OpenOptions::new()
-            .write(true)
-            .truncate(true)
-            .open(&self.path)
-        {
-            Ok(_) => Ok(()),
-            // Somebody else's, in a folder of ours.
-            Err(_) => fs::remove_file(&self.path),
+        // One handle for all of it: a moment later the name may mean something else.
+        match OpenOptions::new().read(true).write(true).open(&self.path) {
+            Ok(file) if is_earlier(&file)? => Ok(file.set_len(0)?),
+            Ok(_) => Err(self.precious().into()),
+            Err(error) => {
+                // Somebody else's, or not to be read: it can be replaced in a folder that is ours alone.
+                let sticky = fs::metadata(folder(&self.path))?.mode() & STICKY != 0;
+                if sticky || may_write(folder(&self.path)).is_err() {
+                    return Err(self.unwritable(&error).into());
+                }
+                self.check_replaceable()?;
+                Ok(fs::remove_file(&self.path)?)
+            }
         }
     }
 
-    /// Refuses a file that the job itself makes, under whatever name.
+    fn unwritable(&self, error: &io::Error) -> Usage {
+        let path = self.path.display();
+        Usage(format!(
+            "`{path}` cannot be written ({error}): give the result another place"
+        ))
+    }
+
+    fn precious(&self) -> Usage {
+        let path = self.path.display();
+        Usage(format!(
+            "`{path}` is something that is no earlier result: give the result another name"
+        ))
+    }
+
+    /// Refuses a file that the job itself reads or makes, under whatever name.
     ///
     /// # Errors
     /// When it is this one.
@@ -126,8 +140,15 @@ impl ResultFile {
                 path.file_name()?.to_owned(),
             ))
         };
+        let file = |path: &Path| {
+            fs::metadata(path)
+                .ok()
+                .map(|found| (found.dev(), found.ino()))
+        };
+        let same_place = place(&self.path).is_some_and(|own| Some(own) == place(other));
+        let same_file = file(&self.path).is_some_and(|own| Some(own) == file(other));
         let other_is_stdout = other == Path::new("-") && self.stream() == Some(Stream::Output);
-        if other_is_stdout || place(&self.path).is_some_and(|own| Some(own) == place(other)) {
+        if other_is_stdout || same_place || (same_file && self.stream().is_none()) {
             self.withheld.store(true, Relaxed);
             return Err(Usage(format!(
                 "`{}` cannot take the volume and the result: give the result another name",
@@ -139,7 +160,7 @@ impl ResultFile {
 
     /// What is there is nothing, an earlier result, or a pipe or terminal. Anything else is precious: a source, a key, an
     /// object of the repository, a device.
-    fn check_replaceable(&self) -> anyhow::Result<()> {
+    fn check_replaceable(&self) -> Result<(), Usage> {
         if self.stream().is_some() {
             return Ok(());
         }
@@ -150,23 +171,12 @@ impl ResultFile {
         if kind.is_fifo() || kind.is_char_device() || (kind.is_file() && found.len() == 0) {
             return Ok(());
         }
-        if kind.is_file() {
-            let mut head = Vec::new();
-            let read = File::open(&self.path)
-                .and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
-            let inside = head
-                .strip_prefix(b"{")
-                .unwrap_or_default()
-                .trim_ascii_start();
-            if read.is_ok() && inside.starts_with(b"\"outcome\"") {
-                return Ok(());
-            }
+        if kind.is_file()
+            && File::open(&self.path).is_ok_and(|file| is_earlier(&file).unwrap_or(false))
+        {
+            return Ok(());
         }
-        Err(Usage(format!(
-            "`{}` is something that is no earlier result: give the result another name",
-            self.path.display()
-        ))
-        .into())
+        Err(self.precious())
     }
 
     /// The standard stream that the path names: what is behind it may be anything, and is opened already.
@@ -229,10 +239,7 @@ impl ResultFile {
             None => {}
         }
         if fs::symlink_metadata(&self.path).is_ok_and(|found| !found.is_file()) {
-            let plain = fs::metadata(&self.path).map_or(true, |found| found.is_file());
-            let mut options = OpenOptions::new();
-            options.write(true).create(plain).truncate(plain);
-            return options.open(&self.path)?.write_all(text);
+            return self.overwrite(text);
         }
         // Keys of this kind are random: nobody can foresee the name and lay a link there. It is short whatever the result is
         // called, since names have a longest length.
@@ -241,7 +248,7 @@ impl ResultFile {
         let mut file = match File::create_new(&partial) {
             // A folder in which nothing can be made may hold a file that can be written.
             Err(error) if makes_nothing(&error) && self.path.exists() => {
-                return fs::write(&self.path, text);
+                return self.overwrite(text);
             }
             made => made?,
         };
@@ -254,12 +261,30 @@ impl ResultFile {
             // A file that is mounted into a container cannot be replaced, but written.
             // Nor one of somebody else's in a folder such as /tmp.
             if makes_nothing(&error) && self.path.exists() {
-                return fs::write(&self.path, text);
+                return self.overwrite(text);
             }
             return Err(error);
         }
         Ok(())
     }
+
+    /// Writes into what is there. It is made anew only if nothing is: where files of others may lie the system refuses to open
+    /// them so that they would be made.
+    fn overwrite(&self, text: &[u8]) -> io::Result<()> {
+        let found = fs::metadata(&self.path);
+        let plain = found.as_ref().is_ok_and(fs::Metadata::is_file);
+        let mut options = OpenOptions::new();
+        options.write(true).truncate(plain).create(found.is_err());
+        options.open(&self.path)?.write_all(text)
+    }
+}
+
+/// Whether a file is empty or an earlier result.
+fn is_earlier(file: &File) -> io::Result<bool> {
+    let mut head = Vec::new();
+    file.take(HEAD_BYTES).read_to_end(&mut head)?;
+    let inside = head.strip_prefix(b"{").unwrap_or_default();
+    Ok(head.is_empty() || inside.trim_ascii_start().starts_with(b"\"outcome\""))
 }
 
 /// Writes the result, if one is wanted, and returns the outcome.
@@ -306,7 +331,10 @@ mod tests {
     }
 
     fn written(path: &Path, outcome: &anyhow::Result<(Report, Exit)>) -> serde_json::Value {
-        ResultFile::check(path).unwrap().write(outcome).unwrap();
+        ResultFile::check(path, &[])
+            .unwrap()
+            .write(outcome)
+            .unwrap();
         serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     }
 
@@ -376,14 +404,19 @@ mod tests {
         let path = folder.path().join("result");
         let allow = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
         allow(folder.path(), 0o555).unwrap();
-        let refused = || as_nobody(|| ResultFile::check(&path).unwrap_err().to_string());
-        assert!(refused().contains("cannot be written (Permission denied)"));
+        let refused = || as_nobody(|| ResultFile::check(&path, &[]).unwrap_err().to_string());
+        assert!(refused().contains("cannot be written (Permission denied"));
         allow(folder.path(), 0o755).unwrap();
         fs::write(&path, "").unwrap();
         allow(&path, 0o444).unwrap();
         allow(folder.path(), 0o555).unwrap();
         assert!(refused().contains("cannot be written"));
-        allow(folder.path(), 0o755).unwrap();
+        // Files can be made there, but this one is not replaced by who does not own it.
+        allow(folder.path(), 0o1777).unwrap();
+        assert!(refused().contains("cannot be written"));
+        allow(folder.path(), 0o777).unwrap();
+        let done = as_nobody(|| written(&path, &Ok((Report { bytes: 7 }, Exit::Done))));
+        assert_eq!(done["bytes"], 7);
     }
 
     /// A file that was handed to somebody in a folder such as /tmp, in which only who owns a file replaces it.
@@ -406,16 +439,16 @@ mod tests {
         let path = folder.path().join("result");
         written(&path, &Ok((Report { bytes: 7 }, Exit::Done)));
         // And now it is killed.
-        drop(ResultFile::check(&path).unwrap());
+        drop(ResultFile::check(&path, &[]).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"");
     }
 
     #[test]
     fn a_place_that_cannot_be_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(ResultFile::check(folder.path()).is_err());
-        assert!(ResultFile::check(&folder.path().join("none/result")).is_err());
-        assert!(ResultFile::check(Path::new("result")).is_ok());
+        assert!(ResultFile::check(folder.path(), &[]).is_err());
+        assert!(ResultFile::check(&folder.path().join("none/result"), &[]).is_err());
+        assert!(ResultFile::check(Path::new("result"), &[]).is_ok());
     }
 
     #[test]
@@ -424,7 +457,7 @@ mod tests {
         let path = folder.path().join("precious");
         for precious in ["{\"outcomes\": 1}", "\0\0\0", "sluice-key", "{}"] {
             fs::write(&path, precious).unwrap();
-            ResultFile::check(&path).expect_err(precious);
+            ResultFile::check(&path, &[]).expect_err(precious);
             // Also when it came to be there while the job ran.
             let late = ResultFile {
                 path: path.clone(),
@@ -436,13 +469,22 @@ mod tests {
         }
         fs::write(&path, "").unwrap();
         written(&path, &Ok((Report { bytes: 7 }, Exit::Done)));
-        let file = ResultFile::check(&path).unwrap();
+        // Nor what the job reads or writes, under another name too, though it looks like one.
+        let before = fs::read(&path).unwrap();
+        let link = folder.path().join("link");
+        fs::hard_link(&path, &link).unwrap();
+        for other in [&path, &link] {
+            ResultFile::check(&path, &[other]).unwrap_err();
+        }
+        assert_eq!(fs::read(&path).unwrap(), before);
+        fs::remove_file(link).unwrap();
+        let file = ResultFile::check(&path, &[]).unwrap();
         assert!(
             file.check_beside(&folder.path().join("./precious"))
                 .is_err()
         );
         assert!(file.check_beside(Path::new("-")).is_ok());
-        let stdout = ResultFile::check(Path::new("/dev/stdout")).unwrap();
+        let stdout = ResultFile::check(Path::new("/dev/stdout"), &[]).unwrap();
         assert!(stdout.check_beside(Path::new("-")).is_err());
     }
 
@@ -469,7 +511,7 @@ mod tests {
             move || fs::read_to_string(path).unwrap()
         });
         let done = Ok((Report { bytes: 1 }, Exit::Done));
-        ResultFile::check(&path).unwrap().write(&done).unwrap();
+        ResultFile::check(&path, &[]).unwrap().write(&done).unwrap();
         assert!(reader.join().unwrap().contains("\"done\""));
         assert!(fs::metadata(&path).unwrap().file_type().is_fifo());
     }

@@ -33,6 +33,7 @@ struct Done {
     read_data_percent: u8,
     turn: u64,
     damage: Vec<Damaged>,
+    marks_left: Vec<String>,
     not_recorded: Option<String>,
     duration_seconds: f64,
 }
@@ -48,7 +49,7 @@ pub(super) async fn run(context: &Context, arguments: &Verify) -> anyhow::Result
         .job
         .result
         .as_deref()
-        .map(ResultFile::check)
+        .map(|path| ResultFile::check(path, &[]))
         .transpose()?;
     let outcome = verify(context, arguments).await.map(|done| {
         let whole = done.damage.is_empty() && done.bad_points.is_empty();
@@ -104,6 +105,14 @@ async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
              share reads the same part"
         ));
     }
+    for id in &report.marks_left {
+        let mark = repository::layout::bad_point(*id);
+        context.screen.warn(format_args!(
+            "{} is whole, but these credentials may not remove its mark: delete `{mark}` with others, until then it counts as \
+             damaged",
+            id.short()
+        ));
+    }
     let VerifyReport {
         points,
         pages,
@@ -128,6 +137,7 @@ async fn verify(context: &Context, arguments: &Verify) -> anyhow::Result<Done> {
         read_data_percent: percent,
         turn,
         damage: report.damage.into_iter().map(damaged).collect(),
+        marks_left: report.marks_left.iter().map(ToString::to_string).collect(),
         not_recorded: report.not_recorded,
         duration_seconds: duration.as_secs_f64(),
     })

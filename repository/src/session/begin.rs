@@ -1,6 +1,7 @@
 //! How a session begins. The order of steps matters; each is named as in `FORMAT.md`.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64},
@@ -8,6 +9,7 @@ use std::{
     time::SystemTime,
 };
 
+use futures::{StreamExt, stream};
 use tokio::{sync::Mutex, task::JoinSet};
 
 use super::{
@@ -44,11 +46,17 @@ pub struct SessionRequest {
 
 /// Times a session begins anew because another one committed while it began.
 const ATTEMPTS: usize = 4;
+/// With more sessions than these, the index of points is asked which of them committed: where nobody may delete, every one
+/// that ever was is still there.
+const LOOKED_AT: usize = 16;
+/// Intents that are read at the same time.
+const REQUESTS: usize = 32;
 
 pub(super) async fn begin(repository: &Repository, request: SessionRequest) -> Result<Session> {
     repository.require(Operation::Write).await?;
+    let mut tried = BTreeSet::new();
     for _ in 0..ATTEMPTS {
-        if let Some(session) = attempt(repository, &request).await? {
+        if let Some(session) = attempt(repository, &request, &mut tried).await? {
             return Ok(session);
         }
     }
@@ -58,8 +66,13 @@ pub(super) async fn begin(repository: &Repository, request: SessionRequest) -> R
     })
 }
 
-/// One attempt; `None` when another writer committed meanwhile.
-async fn attempt(repository: &Repository, request: &SessionRequest) -> Result<Option<Session>> {
+/// One attempt; `None` when another writer committed meanwhile. `tried` are those that this call gave up before: their intents
+/// are there still, if they may not be deleted.
+async fn attempt(
+    repository: &Repository,
+    request: &SessionRequest,
+    tried: &mut BTreeSet<SessionId>,
+) -> Result<Option<Session>> {
     // A0: the era. This version cannot work beside prune, so none may have run.
     refuse_pruned(repository).await?;
     let started_ms = clock::now_ms();
@@ -78,29 +91,52 @@ async fn attempt(repository: &Repository, request: &SessionRequest) -> Result<Op
     repository
         .put_record(&layout::intent(id), RecordKind::Intent, &intent)
         .await?;
-    match continue_after_intent(repository, request, id, (parent, passed_over), started_ms).await {
+    let ours = Ours {
+        id,
+        started_ms,
+        tried,
+    };
+    match continue_after_intent(repository, request, &ours, (parent, passed_over)).await {
         Ok(Some(session)) => Ok(Some(session)),
         // Nothing was written under this id but its intent and signs of life.
         other => {
             remove_session_objects(repository, id).await;
+            tried.insert(id);
             other
         }
     }
 }
 
+/// The session that begins.
+struct Ours<'a> {
+    id: SessionId,
+    started_ms: u64,
+    /// Those that the same call gave up before.
+    tried: &'a BTreeSet<SessionId>,
+}
+
 async fn continue_after_intent(
     repository: &Repository,
     request: &SessionRequest,
-    id: SessionId,
+    &Ours {
+        id,
+        started_ms,
+        tried,
+    }: &Ours<'_>,
     (parent, passed_over): (Option<Point>, Option<String>),
-    started_ms: u64,
 ) -> Result<Option<Session>> {
     // A2: the same era still.
     refuse_pruned(repository).await?;
     // To look at what many others left takes its time: nobody must think meanwhile that this writer is dead.
     let mut tasks = JoinSet::new();
     tasks.spawn(beat(repository.clone(), id));
-    let others = other_sessions(repository, &request.series, id).await?;
+    let mut others = Others::list(repository, id).await?;
+    others.seen.retain(|other, _| !tried.contains(other));
+    if others.seen.len() > LOOKED_AT {
+        let committed = committed(repository, &request.series, parent.as_ref()).await?;
+        others.seen.retain(|other, _| !committed.contains(other));
+    }
+    let others = others.of_series(repository, &request.series, id).await?;
     let mut dead = Vec::new();
     for other in others {
         match resolve(repository, request, id, &other).await? {
@@ -113,7 +149,9 @@ async fn continue_after_intent(
                     .as_ref()
                     .map_or(0, |parent| parent.manifest.finished_ms);
                 remove_session_objects(repository, point.id).await;
-                if point.manifest.finished_ms > newest {
+                // One that was forgotten or is damaged was passed over as our parent, and would be again.
+                let newer = point.manifest.finished_ms > newest;
+                if newer && repository.live_point(point.id).await?.is_some() {
                     return Ok(None);
                 }
             }
@@ -179,55 +217,96 @@ struct Other {
     silent: bool,
 }
 
-/// All of them, oldest first.
-async fn other_sessions(
+/// Sessions that left something behind, by what the listing says of them.
+struct Others {
+    /// When each began, if its intent is there, and when it last gave a sign of life.
+    seen: BTreeMap<SessionId, (Option<SystemTime>, SystemTime)>,
+    /// The store's now.
+    now: SystemTime,
+}
+
+impl Others {
+    async fn list(repository: &Repository, ours: SessionId) -> Result<Self> {
+        let entries = list_all(&**repository.store(), &layout::sessions()).await?;
+        let mut seen: BTreeMap<SessionId, (Option<SystemTime>, SystemTime)> = BTreeMap::new();
+        for entry in &entries {
+            let Some((id, object)) = layout::parse_session_object(&entry.name) else {
+                continue;
+            };
+            let (began, last) = seen.entry(id).or_insert((None, entry.modified));
+            *last = entry.modified.max(*last);
+            if object == SessionObject::Intent {
+                *began = Some(entry.modified);
+            }
+        }
+        // Our own intent was written a moment ago: its time is the store's now.
+        let now = seen
+            .remove(&ours)
+            .and_then(|(began, _)| began)
+            .unwrap_or(SystemTime::UNIX_EPOCH);
+        Ok(Self { seen, now })
+    }
+
+    /// Those of a series, oldest first.
+    async fn of_series(
+        self,
+        repository: &Repository,
+        series: &str,
+        ours: SessionId,
+    ) -> Result<Vec<Other>> {
+        let now = self.now;
+        let begun = self
+            .seen
+            .into_iter()
+            .filter_map(|(id, (began, last))| Some((id, began?, last)));
+        let mut intents = stream::iter(begun)
+            .map(|(id, began, last)| async move {
+                let name = layout::intent(id);
+                let intent = repository.get_record::<Intent>(&name, RecordKind::Intent);
+                (id, began, last, intent.await)
+            })
+            .buffered(REQUESTS);
+        let mut others = Vec::new();
+        while let Some((id, began, last, intent)) = intents.next().await {
+            let intent = match intent {
+                Ok(intent) => intent,
+                // Cleaned up meanwhile, or nothing that anybody could go on from.
+                Err(error) if error.is_damage() => continue,
+                Err(error) => return Err(error),
+            };
+            if intent.series == series {
+                let silent = now.duration_since(last).unwrap_or_default() > SILENCE_MAX;
+                others.push(Other {
+                    id,
+                    intent,
+                    began,
+                    earlier: (began, id) < (now, ours),
+                    silent,
+                });
+            }
+        }
+        others.sort_by_key(|other| (other.began, other.id));
+        Ok(others)
+    }
+}
+
+/// Sessions that committed, as the index names them: of this series only those that were there when its newest point was
+/// looked for, since a later one must be noticed.
+async fn committed(
     repository: &Repository,
     series: &str,
-    ours: SessionId,
-) -> Result<Vec<Other>> {
-    let entries = list_all(&**repository.store(), &layout::sessions()).await?;
-    let mut seen: std::collections::BTreeMap<SessionId, (Option<SystemTime>, SystemTime)> =
-        std::collections::BTreeMap::new();
-    for entry in &entries {
-        let Some((id, object)) = layout::parse_session_object(&entry.name) else {
-            continue;
-        };
-        let (began, last) = seen.entry(id).or_insert((None, entry.modified));
-        *last = entry.modified.max(*last);
-        if object == SessionObject::Intent {
-            *began = Some(entry.modified);
-        }
-    }
-    // Our own intent was written a moment ago: its time is the store's now.
-    let now = seen
-        .remove(&ours)
-        .and_then(|(began, _)| began)
-        .unwrap_or(SystemTime::UNIX_EPOCH);
-    let mut others = Vec::new();
-    for (id, (began, last)) in seen {
-        let Some(began) = began else { continue };
-        let intent = match repository
-            .get_record::<Intent>(&layout::intent(id), RecordKind::Intent)
-            .await
-        {
-            Ok(intent) => intent,
-            // Cleaned up meanwhile, or nothing that anybody could go on from.
-            Err(error) if error.is_damage() => continue,
-            Err(error) => return Err(error),
-        };
-        if intent.series == series {
-            let silent = now.duration_since(last).unwrap_or_default() > SILENCE_MAX;
-            others.push(Other {
-                id,
-                intent,
-                began,
-                earlier: (began, id) < (now, ours),
-                silent,
-            });
-        }
-    }
-    others.sort_by_key(|other| (other.began, other.id));
-    Ok(others)
+    newest: Option<&Point>,
+) -> Result<BTreeSet<SessionId>> {
+    let hash = repository.keys().series_hash(series);
+    let of_series = layout::series_points(&hash);
+    let newest =
+        newest.map(|point| layout::series_point(&hash, point.manifest.finished_ms, point.id));
+    // Names go from the newest to the oldest.
+    let was_there = |name: &str| newest.as_deref().is_some_and(|newest| name >= newest);
+    let entries = list_all(&**repository.store(), &layout::points_index()).await?;
+    let names = entries.iter().map(|entry| entry.name.as_str());
+    let names = names.filter(|name| !name.starts_with(&of_series) || was_there(name));
+    Ok(names.filter_map(layout::parse_indexed_point).collect())
 }
 
 enum Resolved {

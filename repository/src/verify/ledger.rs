@@ -127,7 +127,8 @@ impl Repository {
         Ok(0)
     }
 
-    /// Records the result of a run: what it read, and which points are damaged or whole again.
+    /// Records the result of a run: what it read, and which points are damaged or whole again. Returns those that are whole
+    /// and stay marked, since the mark may not be deleted.
     ///
     /// # Errors
     /// When the store fails.
@@ -137,7 +138,7 @@ impl Repository {
         mut run: VerifyRun,
         bad: &[SessionId],
         whole: &[SessionId],
-    ) -> Result<()> {
+    ) -> Result<Vec<SessionId>> {
         run.at_ms = clock::now_ms();
         run.percent = turns.percent;
         run.damaged.truncate(DAMAGE_KEPT);
@@ -156,13 +157,17 @@ impl Repository {
                 other => other?,
             }
         }
+        let mut marked = Vec::new();
         for point in whole {
-            self.store().delete(&layout::bad_point(*point)).await?;
+            match self.store().delete(&layout::bad_point(*point)).await {
+                Err(error) if error.kind() == ErrorKind::Denied => marked.push(*point),
+                other => other?,
+            }
         }
         for name in superfluous(&self.verify_runs().await?) {
             self.delete_quietly(name).await;
         }
-        Ok(())
+        Ok(marked)
     }
 
     /// Results of runs, oldest first by the store's time: with a clock that is ahead, a name stays the last for ever.
