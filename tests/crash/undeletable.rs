@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use agent::job::{self, BackupRequest, VerifyRequest};
 use repository::{
-    PackId, Point, SessionId,
+    PackId, Point, Session, SessionId,
     layout::{self, PackKind},
+    session::SessionRequest,
     store::{
         ErrorKind, MemoryStore, SharedStore,
         wrap::{Delayed, Fault, Faulty, Recorded, Verb},
@@ -68,6 +69,26 @@ async fn an_intent_of_ones_own_is_no_other_writer() {
     all.store.delete(entry).await.unwrap();
     let next = backup(&restrained, 3).await;
     assert_eq!(next.manifest.parent, Some(newest.id));
+}
+
+/// Else writers that come again and again shut each other out, though nobody is at work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_was_refused_shuts_out_nobody() {
+    let (_, restrained) = worlds().await;
+    let repository = restrained.open().await.unwrap();
+    let request = SessionRequest {
+        series: SERIES.to_owned(),
+        ..SessionRequest::default()
+    };
+    let living = Session::begin(&repository, request).await.unwrap();
+    for _ in 0..2 {
+        let refused = restrained
+            .backup(&noise(MIB, 1), BackupRequest::default())
+            .await;
+        refused.expect_err("another writer is at work");
+    }
+    living.abandon().await;
+    backup(&restrained, 1).await;
 }
 
 /// Requests of a backup of what is known already.

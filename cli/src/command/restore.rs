@@ -116,7 +116,7 @@ async fn restore(
     }
     let path = named(&arguments.target, point);
     if let Some(result) = result {
-        result.check_beside(&path)?;
+        result.check_target(&path)?;
     }
     let (in_place, opening) = (arguments.in_place, path.clone());
     let target = tokio::task::spawn_blocking(move || open(&opening, in_place, to_stdout));

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     hash::{BuildHasher, RandomState},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -92,7 +92,10 @@ impl ResultFile {
             may.map_err(|error| self.unwritable(&error.into()))
         };
         match fs::metadata(&self.path) {
-            Err(_) => return Ok(may_write(folder(&self.path))?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(may_write(folder(&self.path))?);
+            }
+            Err(error) => return Err(self.unwritable(&error).into()),
             Ok(found) if !found.is_file() => {
                 self.check_replaceable()?;
                 return Ok(may_write(&self.path)?);
@@ -106,13 +109,23 @@ impl ResultFile {
             Err(error) => {
                 // Somebody else's, or not to be read: it can be replaced in a folder that is ours alone.
                 let sticky = fs::metadata(folder(&self.path))?.mode() & STICKY != 0;
-                if sticky || may_write(folder(&self.path)).is_err() {
+                let link = fs::symlink_metadata(&self.path)?.is_symlink();
+                if sticky || link || may_write(folder(&self.path)).is_err() {
                     return Err(self.unwritable(&error).into());
                 }
                 self.check_replaceable()?;
                 Ok(fs::remove_file(&self.path)?)
             }
         }
+    }
+
+    /// The job makes, or reads, this very file: nothing is written to it.
+    fn shared(&self) -> Usage {
+        self.withheld.store(true, Relaxed);
+        let path = self.path.display();
+        Usage(format!(
+            "`{path}` cannot take the volume and the result: give the result another name"
+        ))
     }
 
     fn unwritable(&self, error: &io::Error) -> Usage {
@@ -127,6 +140,17 @@ impl ResultFile {
         Usage(format!(
             "`{path}` is something that is no earlier result: give the result another name"
         ))
+    }
+
+    /// Refuses standard output, if the volume goes there, and what [`check_beside`](Self::check_beside) refuses.
+    ///
+    /// # Errors
+    /// When it is this one.
+    pub(super) fn check_target(&self, target: &Path) -> Result<(), Usage> {
+        if target == Path::new("-") && self.stream() == Some(Stream::Output) {
+            return Err(self.shared());
+        }
+        self.check_beside(target)
     }
 
     /// Refuses a file that the job itself reads or makes, under whatever name.
@@ -147,13 +171,8 @@ impl ResultFile {
         };
         let same_place = place(&self.path).is_some_and(|own| Some(own) == place(other));
         let same_file = file(&self.path).is_some_and(|own| Some(own) == file(other));
-        let other_is_stdout = other == Path::new("-") && self.stream() == Some(Stream::Output);
-        if other_is_stdout || same_place || (same_file && self.stream().is_none()) {
-            self.withheld.store(true, Relaxed);
-            return Err(Usage(format!(
-                "`{}` cannot take the volume and the result: give the result another name",
-                self.path.display()
-            )));
+        if same_place || (same_file && self.stream().is_none()) {
+            return Err(self.shared());
         }
         Ok(())
     }
@@ -272,10 +291,20 @@ impl ResultFile {
     /// them so that they would be made.
     fn overwrite(&self, text: &[u8]) -> io::Result<()> {
         let found = fs::metadata(&self.path);
-        let plain = found.as_ref().is_ok_and(fs::Metadata::is_file);
+        // A pipe that is opened for reading too would not wait for its reader.
+        let reads = found.as_ref().map_or(true, fs::Metadata::is_file);
         let mut options = OpenOptions::new();
-        options.write(true).truncate(plain).create(found.is_err());
-        options.open(&self.path)?.write_all(text)
+        options.read(reads).write(true).create(found.is_err());
+        let mut file = options.open(&self.path)?;
+        // Looked at by this handle: the name may mean something else by now.
+        if file.metadata()?.is_file() {
+            if !is_earlier(&file)? {
+                return Err(io::Error::other(self.precious()));
+            }
+            file.set_len(0)?;
+            file.rewind()?;
+        }
+        file.write_all(text)
     }
 }
 
@@ -483,9 +512,9 @@ mod tests {
             file.check_beside(&folder.path().join("./precious"))
                 .is_err()
         );
-        assert!(file.check_beside(Path::new("-")).is_ok());
+        assert!(file.check_target(Path::new("-")).is_ok());
         let stdout = ResultFile::check(Path::new("/dev/stdout"), &[]).unwrap();
-        assert!(stdout.check_beside(Path::new("-")).is_err());
+        assert!(stdout.check_target(Path::new("-")).is_err());
     }
 
     #[test]

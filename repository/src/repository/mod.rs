@@ -268,9 +268,11 @@ impl Repository {
     }
 
     /// Deletes what is no longer needed; that it stays is no harm.
-    pub(crate) async fn delete_quietly(&self, name: &str) {
-        if let Err(error) = self.store().delete(name).await {
+    pub(crate) async fn delete_quietly(&self, name: &str) -> bool {
+        let deleted = self.store().delete(name).await;
+        if let Err(error) = &deleted {
             tracing::debug!(object = name, %error, "left for prune");
         }
+        deleted.is_ok()
     }
 }

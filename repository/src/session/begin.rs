@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use tokio::{sync::Mutex, task::JoinSet};
 
 use super::{
-    Parent, Result, SILENCE_MAX, Session, adopt, beat, index_point, records::Intent,
+    Parent, Result, SILENCE_MAX, Session, adopt, beat, give_up, index_point, records::Intent,
     remove_session_objects,
 };
 use crate::{
@@ -100,7 +100,10 @@ async fn attempt(
         Ok(Some(session)) => Ok(Some(session)),
         // Nothing was written under this id but its intent and signs of life.
         other => {
-            remove_session_objects(repository, id).await;
+            if !remove_session_objects(repository, id).await {
+                // An intent that stays would keep others waiting, and theirs us.
+                give_up(repository, id).await;
+            }
             tried.insert(id);
             other
         }

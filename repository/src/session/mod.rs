@@ -222,23 +222,7 @@ impl Session {
     /// for the next one to take over. A store that does not answer is not waited for: the next one finds out otherwise.
     pub async fn abandon(self) {
         self.tasks.lock().await.shutdown().await;
-        let tombstone = Register {
-            kind: RegisterKind::Tombstone,
-            nonce: Nonce::draw(),
-            manifest: None,
-            by: Some(self.id),
-        };
-        let name = layout::register(self.id);
-        let written = self
-            .repository
-            .put_record(&name, RecordKind::Manifest, &tombstone);
-        match tokio::time::timeout(ABANDON_TIME_MAX, written).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::debug!(session = %self.id, %error, "its end was not recorded");
-            }
-            Err(_) => tracing::debug!(session = %self.id, "its end was not recorded in time"),
-        }
+        give_up(&self.repository, self.id).await;
     }
 
     async fn write_register(&self, manifest: &Manifest) -> Result<()> {
@@ -279,17 +263,37 @@ impl Session {
     }
 }
 
-/// Removes a session's heartbeats and checkpoints, and last its intent.
-pub(crate) async fn remove_session_objects(repository: &Repository, session: SessionId) {
+/// Says in the register of a session of ours that it will never commit.
+pub(crate) async fn give_up(repository: &Repository, session: SessionId) {
+    let tombstone = Register {
+        kind: RegisterKind::Tombstone,
+        nonce: Nonce::draw(),
+        manifest: None,
+        by: Some(session),
+    };
+    let name = layout::register(session);
+    let written = repository.put_record(&name, RecordKind::Manifest, &tombstone);
+    match tokio::time::timeout(ABANDON_TIME_MAX, written).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%session, %error, "its end was not recorded"),
+        Err(_) => tracing::debug!(%session, "its end was not recorded in time"),
+    }
+}
+
+/// Removes a session's heartbeats and checkpoints, and last its intent. Returns whether that is gone.
+pub(crate) async fn remove_session_objects(repository: &Repository, session: SessionId) -> bool {
     let intent = layout::intent(session);
     match crate::store::list_all(&**repository.store(), &format!("{intent}.")).await {
         Ok(entries) => {
             for entry in entries {
                 repository.delete_quietly(&entry.name).await;
             }
-            repository.delete_quietly(&intent).await;
+            repository.delete_quietly(&intent).await
         }
-        Err(error) => tracing::debug!(%session, %error, "left for prune"),
+        Err(error) => {
+            tracing::debug!(%session, %error, "left for prune");
+            false
+        }
     }
 }
 
