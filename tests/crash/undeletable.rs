@@ -37,6 +37,14 @@ async fn backup(world: &World, seed: u64) -> Point {
     report.expect("a backup").point
 }
 
+/// Takes away the entry of a point in the index.
+async fn unindex(world: &World, point: SessionId) {
+    let index = names(&*world.store, &layout::points_index()).await;
+    let of_point = |name: &&String| layout::parse_indexed_point(name) == Some(point);
+    let entry = index.iter().find(of_point).expect("its entry");
+    world.store.delete(entry).await.unwrap();
+}
+
 fn data_of(point: SessionId) -> String {
     layout::pack(PackKind::Data, PackId::new(point, 0))
 }
@@ -63,10 +71,7 @@ async fn an_intent_of_ones_own_is_no_other_writer() {
     let (all, restrained) = worlds().await;
     backup(&restrained, 1).await;
     let newest = backup(&restrained, 2).await;
-    let index = names(&*all.store, &layout::points_index()).await;
-    let of_newest = |name: &&String| layout::parse_indexed_point(name) == Some(newest.id);
-    let entry = index.iter().find(of_newest).expect("its entry");
-    all.store.delete(entry).await.unwrap();
+    unindex(&all, newest.id).await;
     let next = backup(&restrained, 3).await;
     assert_eq!(next.manifest.parent, Some(newest.id));
 }
@@ -125,10 +130,7 @@ async fn among_many_a_newer_one_is_noticed() {
     }
     let newest = backup(&restrained, 2).await;
     // It had not written its entry yet when the next one looked for its parent.
-    let index = names(&*all.store, &layout::points_index()).await;
-    let of_newest = |name: &&String| layout::parse_indexed_point(name) == Some(newest.id);
-    let entry = index.iter().find(of_newest).expect("its entry");
-    all.store.delete(entry).await.unwrap();
+    unindex(&all, newest.id).await;
     let next = backup(&restrained, 3).await;
     assert_eq!(next.manifest.parent, Some(newest.id));
 }

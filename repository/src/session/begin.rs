@@ -54,9 +54,8 @@ const REQUESTS: usize = 32;
 
 pub(super) async fn begin(repository: &Repository, request: SessionRequest) -> Result<Session> {
     repository.require(Operation::Write).await?;
-    let mut tried = BTreeSet::new();
     for _ in 0..ATTEMPTS {
-        if let Some(session) = attempt(repository, &request, &mut tried).await? {
+        if let Some(session) = attempt(repository, &request).await? {
             return Ok(session);
         }
     }
@@ -66,13 +65,8 @@ pub(super) async fn begin(repository: &Repository, request: SessionRequest) -> R
     })
 }
 
-/// One attempt; `None` when another writer committed meanwhile. `tried` are those that this call gave up before: their intents
-/// are there still, if they may not be deleted.
-async fn attempt(
-    repository: &Repository,
-    request: &SessionRequest,
-    tried: &mut BTreeSet<SessionId>,
-) -> Result<Option<Session>> {
+/// One attempt; `None` when another writer committed meanwhile.
+async fn attempt(repository: &Repository, request: &SessionRequest) -> Result<Option<Session>> {
     // A0: the era. This version cannot work beside prune, so none may have run.
     refuse_pruned(repository).await?;
     let started_ms = clock::now_ms();
@@ -91,42 +85,25 @@ async fn attempt(
     repository
         .put_record(&layout::intent(id), RecordKind::Intent, &intent)
         .await?;
-    let ours = Ours {
-        id,
-        started_ms,
-        tried,
-    };
-    match continue_after_intent(repository, request, &ours, (parent, passed_over)).await {
+    match continue_after_intent(repository, request, id, (parent, passed_over), started_ms).await {
         Ok(Some(session)) => Ok(Some(session)),
         // Nothing was written under this id but its intent and signs of life.
         other => {
             if !remove_session_objects(repository, id).await {
-                // An intent that stays would keep others waiting, and theirs us.
+                // An intent that stays would keep others waiting, and theirs us, and this one the next attempt.
                 give_up(repository, id).await;
             }
-            tried.insert(id);
             other
         }
     }
 }
 
-/// The session that begins.
-struct Ours<'a> {
-    id: SessionId,
-    started_ms: u64,
-    /// Those that the same call gave up before.
-    tried: &'a BTreeSet<SessionId>,
-}
-
 async fn continue_after_intent(
     repository: &Repository,
     request: &SessionRequest,
-    &Ours {
-        id,
-        started_ms,
-        tried,
-    }: &Ours<'_>,
+    id: SessionId,
     (parent, passed_over): (Option<Point>, Option<String>),
+    started_ms: u64,
 ) -> Result<Option<Session>> {
     // A2: the same era still.
     refuse_pruned(repository).await?;
@@ -134,7 +111,6 @@ async fn continue_after_intent(
     let mut tasks = JoinSet::new();
     tasks.spawn(beat(repository.clone(), id));
     let mut others = Others::list(repository, id).await?;
-    others.seen.retain(|other, _| !tried.contains(other));
     if others.seen.len() > LOOKED_AT {
         let committed = committed(repository, &request.series, parent.as_ref()).await?;
         others.seen.retain(|other, _| !committed.contains(other));
